@@ -1,0 +1,125 @@
+"""What every BUILD file of the project uses instead of Bazel's own C++ rules."""
+
+load(":compile_fail.bzl", _compile_fail_test = "compile_fail_test")
+load(
+    ":freestanding.bzl",
+    "guest_binary",
+    _efi_application = "efi_application",
+    _kernel_binary = "kernel_binary",
+)
+load(":tidy.bzl", "tidy_test")
+
+compile_fail_test = _compile_fail_test
+efi_application = _efi_application
+kernel_binary = _kernel_binary
+
+_KERNEL_ONLY = ["//toolchain:in_kernel"]
+_UEFI_ONLY = ["//toolchain:in_uefi"]
+_HOST_ONLY = ["//toolchain:on_host"]
+
+def holstein_library(name, features = [], tidy = True, tidy_platform = "host", **kwargs):
+    """A library of the project's own code; builds for whichever platform asks for it.
+
+    Compiled without exceptions and RTTI everywhere, with warnings as errors. Brings NAME_tidy, a
+    test that runs clang-tidy over its .cc files.
+
+    Args:
+      name: the target's name.
+      features: toolchain features besides.
+      tidy: False for code that clang-tidy cannot read.
+      tidy_platform: the platform whose flags clang-tidy sees.
+      **kwargs: cc_library's attributes.
+    """
+    native.cc_library(
+        name = name,
+        features = ["no_exceptions"] + features,
+        **kwargs
+    )
+    if tidy and [src for src in kwargs.get("srcs", []) if src.endswith(".cc")]:
+        tidy_test(
+            name = name + "_tidy",
+            size = "small",
+            platform = tidy_platform,
+            target = name,
+        )
+
+def kernel_library(name, **kwargs):
+    """A holstein_library that exists only in the kernel; `bazel build //...` skips it elsewhere."""
+    holstein_library(
+        name = name,
+        target_compatible_with = _KERNEL_ONLY,
+        tidy_platform = "kernel_debug",
+        **kwargs
+    )
+
+def uefi_library(name, **kwargs):
+    """A holstein_library that exists only in UEFI applications."""
+    holstein_library(
+        name = name,
+        target_compatible_with = _UEFI_ONLY,
+        tidy_platform = "uefi",
+        **kwargs
+    )
+
+def host_library(name, **kwargs):
+    """Code that helps host tests: fakes, models. May use exceptions and the C library."""
+    native.cc_library(
+        name = name,
+        target_compatible_with = _HOST_ONLY,
+        **kwargs
+    )
+
+def host_test(name, srcs, deps = [], size = "small", **kwargs):
+    """A GoogleTest program on the host, under AddressSanitizer and UndefinedBehaviorSanitizer.
+
+    Args:
+      name: the target's name.
+      srcs: the test's files; main() comes from GoogleTest.
+      deps: what it tests.
+      size: Bazel's: small ends within 60 s, medium within 300 s.
+      **kwargs: cc_test's attributes.
+    """
+    native.cc_test(
+        name = name,
+        size = size,
+        srcs = srcs,
+        target_compatible_with = _HOST_ONLY,
+        deps = deps + ["@googletest//:gtest_main"],
+        **kwargs
+    )
+
+def host_binary(name, **kwargs):
+    """A program that runs on the host, with sanitizers."""
+    native.cc_binary(
+        name = name,
+        target_compatible_with = _HOST_ONLY,
+        **kwargs
+    )
+
+def guest_program(name, srcs, visibility = None, testonly = None, **kwargs):
+    """A static Linux program, the file NAME: it runs on Linux and inside Holstein. No sanitizers.
+
+    `@googletest//:gtest_main` may be among its deps.
+
+    Args:
+      name: the target's name.
+      srcs: .cc, .c, .S and .h files.
+      visibility: as everywhere.
+      testonly: as everywhere.
+      **kwargs: cc_binary's attributes.
+    """
+    native.cc_binary(
+        name = name + "_guest",
+        srcs = srcs,
+        tags = ["manual"],
+        target_compatible_with = ["//toolchain:on_guest"],
+        testonly = testonly,
+        **kwargs
+    )
+    guest_binary(
+        name = name,
+        binary = name + "_guest",
+        platform = "guest",
+        testonly = testonly,
+        visibility = visibility,
+    )

@@ -1,0 +1,2 @@
+// Empty: on Linux libc++ asks here which C library it stands on. It stands on none.
+#pragma once

@@ -1,0 +1,4 @@
+// What libc++'s own headers need of <time.h>.
+#pragma once
+
+typedef long long time_t;
