@@ -1,0 +1,148 @@
+// The one way to user memory.
+#include "uaccess/border.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "lib/panic.h"
+#include "uaccess/config.h"
+#include "uaccess/fetch_recorder.h"
+#include "uaccess/port.h"
+
+namespace holstein::border {
+namespace {
+
+// Before each access, in debug builds. This is the one place for checks of what is to be touched.
+[[gnu::always_inline]] inline void before_access() {
+  if constexpr (HOLSTEIN_DEBUG) assert_may_fault();
+}
+
+// After each fetch of an argument, in debug builds: with the bytes that were in fact read, and the
+// code that asked for them.
+[[gnu::always_inline]] inline void after_fetch(std::uint64_t from, std::size_t bytes) {
+  if constexpr (HOLSTEIN_DEBUG) {
+    FetchRecorder* recorder = current_fetch_recorder();
+    if (recorder == nullptr) return;
+    const auto found = recorder->record(from, bytes, __builtin_return_address(0));
+    if (found.has_value()) report_double_fetch(*found);
+  }
+}
+
+std::size_t raw_copy_in(void* to, std::uint64_t from, std::size_t bytes) {
+  const UaccessConfig& config = uaccess_config();
+  if (bytes < config.long_from_bytes) return uaccess_copy_in_words(to, from, bytes);
+  if (config.long_copy == LongCopy::kRepBytes) return uaccess_copy_in_rep_bytes(to, from, bytes);
+  return uaccess_copy_in_rep_words(to, from, bytes);
+}
+
+std::size_t raw_copy_out(std::uint64_t to, const void* from, std::size_t bytes) {
+  const UaccessConfig& config = uaccess_config();
+  if (bytes < config.long_from_bytes) return uaccess_copy_out_words(to, from, bytes);
+  if (config.long_copy == LongCopy::kRepBytes) return uaccess_copy_out_rep_bytes(to, from, bytes);
+  return uaccess_copy_out_rep_words(to, from, bytes);
+}
+
+std::size_t raw_clear(std::uint64_t to, std::size_t bytes) {
+  const UaccessConfig& config = uaccess_config();
+  if (bytes >= config.long_from_bytes && config.long_copy == LongCopy::kRepBytes) {
+    return uaccess_clear_rep_bytes(to, bytes);
+  }
+  return uaccess_clear_rep_words(to, bytes);
+}
+
+}  // namespace
+
+[[gnu::noinline]] std::size_t copy_in(void* to, std::uint64_t from, std::size_t bytes, Fetch what) {
+  if (bytes == 0) return 0;
+  before_access();
+  const std::size_t left = from < kUserLimit ? raw_copy_in(to, from, bytes) : bytes;
+  const std::size_t done = bytes - left;
+  if (left != 0) [[unlikely]] {
+    std::memset(static_cast<char*>(to) + done, 0, left);
+  }
+  if (what == Fetch::kArgument) after_fetch(from, done);
+  return done;
+}
+
+std::size_t copy_out(std::uint64_t to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return 0;
+  before_access();
+  return to < kUserLimit ? bytes - raw_copy_out(to, from, bytes) : 0;
+}
+
+std::size_t clear(std::uint64_t to, std::size_t bytes) {
+  if (bytes == 0) return 0;
+  before_access();
+  return to < kUserLimit ? bytes - raw_clear(to, bytes) : 0;
+}
+
+[[gnu::noinline]] RawValue get(std::uint64_t from, std::size_t bytes, Fetch what) {
+  before_access();
+  RawValue result = {.fault = 1, .value = 0};
+  if (from >= kUserLimit) return result;
+  switch (bytes) {
+    case 1:
+      result = uaccess_get_1(from);
+      break;
+    case 2:
+      result = uaccess_get_2(from);
+      break;
+    case 4:
+      result = uaccess_get_4(from);
+      break;
+    case 8:
+      result = uaccess_get_8(from);
+      break;
+    default:
+      panic("user value: expected 1, 2, 4 or 8 bytes, found %zu", bytes);
+  }
+  if (result.fault == 0 && what == Fetch::kArgument) after_fetch(from, bytes);
+  return result;
+}
+
+bool put(std::uint64_t to, std::uint64_t value, std::size_t bytes) {
+  before_access();
+  if (to >= kUserLimit) return false;
+  switch (bytes) {
+    case 1:
+      return uaccess_put_1(to, value) == 0;
+    case 2:
+      return uaccess_put_2(to, value) == 0;
+    case 4:
+      return uaccess_put_4(to, value) == 0;
+    case 8:
+      return uaccess_put_8(to, value) == 0;
+    default:
+      panic("user value: expected 1, 2, 4 or 8 bytes, found %zu", bytes);
+  }
+}
+
+RawValue compare_exchange(std::uint64_t at, std::uint64_t expected, std::uint64_t desired,
+                          std::size_t bytes) {
+  before_access();
+  if (at >= kUserLimit) return {.fault = 1, .value = 0};
+  HOLSTEIN_ASSERT((bytes == 4 || bytes == 8) && is_aligned(at, bytes));
+  return bytes == 4 ? uaccess_compare_exchange_4(at, expected, desired)
+                    : uaccess_compare_exchange_8(at, expected, desired);
+}
+
+[[gnu::noinline]] RawString string_copy_in(char* to, std::uint64_t from, std::size_t limit) {
+  if (from >= kUserLimit) return {.length = 0, .end = StringEnd::kFault};
+  before_access();
+  const std::size_t reach = std::min<std::size_t>(limit, kUserLimit - from);
+  RawString result = uaccess_string_copy_in(to, from, reach);
+  if (result.end == StringEnd::kUnterminated && reach < limit) result.end = StringEnd::kFault;
+  after_fetch(from, result.length + (result.end == StringEnd::kTerminated ? 1 : 0));
+  return result;
+}
+
+RawString string_length(std::uint64_t from, std::size_t limit) {
+  if (from >= kUserLimit) return {.length = 0, .end = StringEnd::kFault};
+  before_access();
+  const std::size_t reach = std::min<std::size_t>(limit, kUserLimit - from);
+  RawString result = uaccess_string_length(from, reach);
+  if (result.end == StringEnd::kUnterminated && reach < limit) result.end = StringEnd::kFault;
+  return result;
+}
+
+}  // namespace holstein::border

@@ -1,0 +1,54 @@
+// Finds double fetches: user bytes that one system call reads twice, so that another thread can
+// change them in between. Debug builds keep one of these for each thread.
+//
+// File data (write(), writev()) is not recorded: two segments may rightly name the same bytes.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace holstein {
+
+// The bytes that were read twice, and the code that read them each time.
+struct DoubleFetch {
+  std::uint64_t address;
+  std::size_t bytes;
+  const void* first_caller;
+  const void* second_caller;
+};
+
+// Not locked: a recorder belongs to one thread, which is the only one that uses it.
+class FetchRecorder {
+ public:
+  // Fetches that are remembered in one call; later ones replace the oldest.
+  static constexpr std::size_t kCapacity = 64;
+
+  // A system call begins: forgets all.
+  void begin_call() {
+    next_ = 0;
+    fetches_ = 0;
+  }
+
+  // Remembers that `caller` read [address, address + bytes). Returns the first overlap with an
+  // earlier fetch of this call, the latest of them first.
+  std::optional<DoubleFetch> record(std::uint64_t address, std::size_t bytes, const void* caller);
+
+  // Fetches since begin_call(), those forgotten among them.
+  std::size_t fetches() const { return fetches_; }
+
+ private:
+  struct Range {
+    std::uint64_t begin;
+    std::uint64_t end;
+    const void* caller;
+  };
+
+  std::array<Range, kCapacity> ranges_ = {};
+  std::size_t next_ = 0;  // slot that the next fetch takes
+  std::size_t fetches_ =
+      0;  // since begin_call(); the first min(fetches_, kCapacity) slots are used
+};
+
+}  // namespace holstein
