@@ -144,7 +144,9 @@ def _impl(ctx):
         _flags(
             "warnings",
             _COMPILE_ACTIONS,
-            ["-Wall", "-Wextra", "-Werror", "-Wthread-safety"],
+            ["-Wall", "-Wextra", "-Werror", "-Wthread-safety"] +
+            # Nobody runs constructors of globals there.
+            (["-Wglobal-constructors"] if freestanding else []),
         ),
         # Our own code may run in the kernel and has neither anywhere; tests on the host may.
         _flags(
@@ -152,6 +154,12 @@ def _impl(ctx):
             _CPP_ACTIONS,
             ["-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics"],
             enabled = freestanding,
+        ),
+        # Nothing there ever ends in a way that could run destructors of globals.
+        _flags(
+            "no_static_destructors",
+            _CPP_ACTIONS,
+            ["-fno-c++-static-destructors"] if freestanding else [],
         ),
         _flags("sanitizers", _COMPILE_ACTIONS, _SANITIZERS if role == "host" else []),
         _flags("role_link_flags", _LINK_ACTIONS, _LINK_FLAGS[role]),

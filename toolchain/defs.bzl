@@ -123,3 +123,26 @@ def guest_program(name, srcs, visibility = None, testonly = None, **kwargs):
         testonly = testonly,
         visibility = visibility,
     )
+
+def python_test(name, module, srcs, data = [], size = "small", **kwargs):
+    """Runs the unittest module `module` ("tools.tests.cpio_test"), with Debian's python3.
+
+    Bazel's own py_test is of no use here: its start script looks for a `python`, which Debian has
+    not.
+
+    Args:
+      name: the target's name.
+      module: the test module; the project's root is on Python's path.
+      srcs: the module's file and every Python file that it imports.
+      data: other files that it reads.
+      size: as for host_test.
+      **kwargs: sh_test's attributes.
+    """
+    native.sh_test(
+        name = name,
+        size = size,
+        srcs = ["//toolchain:python_test.sh"],
+        args = [module],
+        data = srcs + data,
+        **kwargs
+    )
