@@ -204,7 +204,8 @@ void user_fault(UserRegisters& registers, const UserFault& fault);
 // first, then reschedules and delivers signals. `registers` is what the thread goes on with.
 void before_return_to_user(UserRegisters& registers);
 // The timer that arm_timer() set has fired. In an interrupt handler, interrupts off.
-void scheduler_tick();
+// `interrupted_user`: the interrupt came from user mode (for user and system time).
+void scheduler_tick(bool interrupted_user);
 // Name and id of the running thread for the panic report; safe at any time. Returns what it wrote.
 std::size_t describe_current_thread(std::span<char> buffer);
 

@@ -1,0 +1,182 @@
+// Process: what the threads of one program have in common (Linux's thread group).
+//
+// States: alive (has a thread that is not dead) -> zombie (no thread runs; exit_status tells the
+// parent) -> reaped (in no list any more; only references keep the object).
+//
+// Ownership: its parent's list of children owns a process until it is reaped; its threads own it
+// while they exist. The address space is dropped when the last thread exits.
+//
+// Lock order: exec_lock (kThreadGroup), process_links, signal_lock (kSignals), run queue.
+#pragma once
+
+#include <atomic>
+#include <boost/intrusive/list.hpp>
+#include <cstdint>
+
+#include "fs/file.h"
+#include "lib/mutex.h"
+#include "lib/ref.h"
+#include "lib/result.h"
+#include "proc/limits.h"
+#include "proc/pid.h"
+#include "proc/scheduler.h"
+#include "proc/signal.h"
+#include "proc/thread.h"
+#include "proc/timers.h"
+#include "vm/address_space.h"
+
+namespace holstein {
+
+struct PosixTimers;
+
+struct SiblingTag;
+using SiblingHook = boost::intrusive::list_base_hook<boost::intrusive::tag<SiblingTag>>;
+
+enum class ProcessState : std::uint8_t { kAlive, kZombie, kReaped };
+
+// The file that a process runs, for /proc/<pid>/exe; writers are held off while it lives.
+struct ExecutedFile : RefCounted<ExecutedFile> {
+  Path path;
+  WriteDenial denial;
+};
+
+// What dead threads, or waited-for children, have used.
+struct UsedResources {
+  CpuTime cpu;
+  std::uint64_t minor_faults = 0;
+  std::uint64_t voluntary_switches = 0;
+  std::uint64_t involuntary_switches = 0;
+  std::uint64_t max_resident_kib = 0;
+  void add(const UsedResources& other);
+};
+
+class Process : public RefCounted<Process>,
+                public GroupHook,
+                public SessionHook,
+                public SiblingHook {
+ public:
+  using Threads = boost::intrusive::list<Thread, boost::intrusive::base_hook<ThreadListHook>>;
+  using Children = boost::intrusive::list<Process, boost::intrusive::base_hook<SiblingHook>>;
+
+  static Result<RefPtr<Process>> create();
+  ~Process();
+
+  std::int32_t pid() const { return pid_; }
+  void set_pid_number(std::int32_t pid) { pid_ = pid; }
+
+  // ---- process_links ----
+  PidRecord* pid_record GUARDED_BY(process_links) = nullptr;
+  PidRecord* group GUARDED_BY(process_links) = nullptr;
+  PidRecord* session GUARDED_BY(process_links) = nullptr;
+  Process* parent GUARDED_BY(process_links) = nullptr;  // null for init and the kernel
+  Children children GUARDED_BY(process_links);
+  Threads threads GUARDED_BY(process_links);   // the leader first; a dead leader stays
+  std::uint32_t live_threads GUARDED_BY(process_links) = 0;
+  Thread* leader GUARDED_BY(process_links) = nullptr;
+  ProcessState state GUARDED_BY(process_links) = ProcessState::kAlive;
+  int exit_signal GUARDED_BY(process_links) = kSigChld;  // to the parent at the end; 0 for none
+  std::int32_t exit_status GUARDED_BY(process_links) = 0;  // as wait4 gives it
+  bool has_execed GUARDED_BY(process_links) = false;       // setpgid then refuses (EACCES)
+  bool is_subreaper GUARDED_BY(process_links) = false;     // PR_SET_CHILD_SUBREAPER
+  UsedResources dead_threads GUARDED_BY(process_links);
+  UsedResources waited_children GUARDED_BY(process_links);
+
+  // ---- signal_lock ----
+  SpinLock signal_lock{LockRank::kSignals};
+  PendingSignals pending GUARDED_BY(signal_lock);  // for whichever thread takes them
+  // Set once: every thread ends with this status, or, during an exec, all but one do.
+  bool group_exit GUARDED_BY(signal_lock) = false;
+  std::int32_t group_exit_status GUARDED_BY(signal_lock) = 0;
+  Thread* exec_thread GUARDED_BY(signal_lock) = nullptr;
+  // Job control: threads stop on their way to user mode while stop_signal is not 0.
+  int stop_signal GUARDED_BY(signal_lock) = 0;
+  std::uint32_t threads_to_stop GUARDED_BY(signal_lock) = 0;
+  bool is_stopped GUARDED_BY(signal_lock) = false;          // all threads are
+  bool stop_to_report GUARDED_BY(signal_lock) = false;      // for wait(WUNTRACED)
+  bool continue_to_report GUARDED_BY(signal_lock) = false;  // for wait(WCONTINUED)
+  bool is_unkillable GUARDED_BY(signal_lock) = false;       // init: default actions do not end it
+  ResourceLimits limits GUARDED_BY(signal_lock);
+
+  // ---- Replaced as a whole under signal_lock; the process's own threads read freely ----
+  RefPtr<AddressSpace> space() const;
+  RefPtr<SignalActions> actions() const;
+  RefPtr<ExecutedFile> executable() const;
+  // All give back what was there, to be dropped without a lock.
+  [[nodiscard]] RefPtr<AddressSpace> exchange_space(RefPtr<AddressSpace> space);
+  [[nodiscard]] RefPtr<SignalActions> exchange_actions(RefPtr<SignalActions> actions);
+  [[nodiscard]] RefPtr<ExecutedFile> exchange_executable(RefPtr<ExecutedFile> executable);
+  // For the process's own threads.
+  AddressSpace* own_space() const { return space_.get(); }
+  SignalActions& own_actions() const { return *actions_; }
+
+  // One exec or exit of a whole process at a time.
+  Mutex exec_lock{LockRank::kThreadGroup};
+
+  WaitQueue child_queue;   // wait4: children of this process changed
+  WaitQueue thread_queue;  // exec: a thread of this process died
+  WaitQueue stop_queue;    // stopped threads
+
+  // ---- Timers ----
+  KernelTimer real_timer;                           // ITIMER_REAL
+  std::uint64_t real_interval_ns GUARDED_BY(signal_lock) = 0;
+  struct CpuTimer {
+    std::uint64_t deadline_ns = 0;  // in CPU time of the process; 0: off
+    std::uint64_t interval_ns = 0;
+  };
+  CpuTimer virtual_timer GUARDED_BY(signal_lock);  // counts user time
+  CpuTimer profile_timer GUARDED_BY(signal_lock);  // user and system time
+  std::atomic<bool> has_cpu_timers = false;        // or a finite RLIMIT_CPU
+  PosixTimers* posix_timers = nullptr;             // made at first use; the process's own threads
+
+  std::uint64_t start_ns = 0;  // monotonic time of creation
+  std::atomic<std::uint32_t> personality = 0;
+  std::atomic<bool> dumpable = true;
+  std::atomic<int> oom_score_adjustment = 0;  // -1000 to 1000
+
+ private:
+  friend class RefCounted<Process>;
+  Process();
+
+  std::int32_t pid_ = 0;
+  mutable SpinLock resource_lock_{LockRank::kSignals};
+  RefPtr<AddressSpace> space_;
+  RefPtr<SignalActions> actions_;
+  RefPtr<ExecutedFile> executable_;
+};
+
+// The process with this id, zombies included, or null.
+RefPtr<Process> find_process(std::int32_t pid);
+// Iteration for /proc: the process with the smallest id that is at least `from`, or null.
+RefPtr<Process> next_process(std::int32_t from);
+// The thread of `process` with the smallest id that is at least `from`, or null.
+RefPtr<Thread> next_thread(Process& process, std::int32_t from);
+RefPtr<Thread> leader_of(Process& process);
+
+// Process 1, once it exists.
+Process* init_process();
+void set_init_process(Process& process);
+
+// CPU time, faults and memory of all threads of a process, dead ones included.
+UsedResources used_resources(Process& process);
+ResourceUsage to_usage(const UsedResources& used);
+inline constexpr int kUsageSelf = 0, kUsageChildren = -1, kUsageThread = 1;
+[[nodiscard]] Result<ResourceUsage> get_usage(int who);
+ProcessTimes get_times();
+
+// ---- Groups and sessions: the system calls ------------------------------------------------------------
+std::int32_t parent_process_id();  // getppid
+[[nodiscard]] Result<void> set_process_group(std::int32_t pid, std::int32_t group);
+[[nodiscard]] Result<std::int32_t> get_process_group(std::int32_t pid);
+[[nodiscard]] Result<std::int32_t> get_session(std::int32_t pid);
+[[nodiscard]] Result<std::int32_t> create_session();  // setsid
+
+// ---- prctl, for the current thread ----------------------------------------------------------------------
+[[nodiscard]] Result<void> set_parent_death_signal(int signal);
+void set_child_subreaper(bool enabled);
+bool is_child_subreaper();
+
+// Numbers for /proc/loadavg and sysinfo.
+std::uint32_t thread_count();
+std::uint32_t process_count();
+
+}  // namespace holstein
