@@ -1,0 +1,131 @@
+#include "lib/mutex.h"
+
+#include "lib/panic.h"
+
+namespace holstein {
+namespace {
+
+void assert_may_sleep(LockRank rank) {
+  if constexpr (HOLSTEIN_DEBUG) {
+    if (spinlocks_held() != 0) {
+      panic("sleeping lock of rank %u taken with %u spinlocks held", static_cast<unsigned>(rank),
+            spinlocks_held());
+    }
+  }
+}
+
+// A wait that no signal and no deadline ends.
+template <class Ready>
+void wait_for(WaitQueue& queue, Ready ready) {
+  const Result<void> result = queue.wait(Sleep::kUninterruptible, ready);
+  HOLSTEIN_ASSERT(result.has_value());
+}
+
+}  // namespace
+
+bool Mutex::try_lock() {
+  bool expected = false;
+  if (!locked_.compare_exchange_strong(expected, true, std::memory_order_acquire)) {
+    return false;
+  }
+  owner_.store(port::current_thread(), std::memory_order_relaxed);
+  return true;
+}
+
+void Mutex::lock() NO_THREAD_SAFETY_ANALYSIS {
+  assert_may_sleep(rank_);
+  if (try_lock()) {
+    return;
+  }
+  if (is_held_by_current_thread()) {
+    panic("mutex of rank %u locked twice by one thread", static_cast<unsigned>(rank_));
+  }
+  wait_for(waiters_, [this]() NO_THREAD_SAFETY_ANALYSIS { return try_lock(); });
+}
+
+void Mutex::unlock() {
+  owner_.store(nullptr, std::memory_order_relaxed);
+  locked_.store(false, std::memory_order_release);
+  waiters_.wake_one();
+}
+
+bool Mutex::is_held_by_current_thread() const {
+  return locked_.load(std::memory_order_relaxed) &&
+         owner_.load(std::memory_order_relaxed) == port::current_thread();
+}
+
+void RwMutex::lock() {
+  assert_may_sleep(rank_);
+  {
+    SpinGuard guard(state_lock_);
+    if (holders_ == 0) {
+      holders_ = kWriter;
+      return;
+    }
+    ++waiting_writers_;
+  }
+  wait_for(writers_, [this] {
+    SpinGuard guard(state_lock_);
+    if (holders_ != 0) {
+      return false;
+    }
+    holders_ = kWriter;
+    --waiting_writers_;
+    return true;
+  });
+}
+
+void RwMutex::unlock() {
+  bool writer_waits = false;
+  {
+    SpinGuard guard(state_lock_);
+    HOLSTEIN_ASSERT(holders_ == kWriter);
+    holders_ = 0;
+    writer_waits = waiting_writers_ != 0;
+  }
+  if (writer_waits) {
+    writers_.wake_one();
+  } else {
+    readers_.wake_all();
+  }
+}
+
+void RwMutex::lock_shared() {
+  assert_may_sleep(rank_);
+  {
+    SpinGuard guard(state_lock_);
+    if (holders_ >= 0 && waiting_writers_ == 0) {
+      ++holders_;
+      return;
+    }
+  }
+  wait_for(readers_, [this] {
+    SpinGuard guard(state_lock_);
+    if (holders_ < 0 || waiting_writers_ != 0) {
+      return false;
+    }
+    ++holders_;
+    return true;
+  });
+}
+
+void RwMutex::unlock_shared() {
+  bool last = false;
+  bool writer_waits = false;
+  {
+    SpinGuard guard(state_lock_);
+    HOLSTEIN_ASSERT(holders_ > 0);
+    last = --holders_ == 0;
+    writer_waits = waiting_writers_ != 0;
+  }
+  if (last && writer_waits) {
+    writers_.wake_one();
+  }
+}
+
+bool RwMutex::is_write_locked() const {
+  SpinGuard guard(state_lock_);
+  return holders_ == kWriter;
+}
+
+}  // namespace holstein

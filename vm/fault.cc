@@ -1,0 +1,320 @@
+// Page faults of user addresses: demand paging, copy-on-write, stack growth.
+//
+// A fault is served in this order: the region decides (I4); the page of a file is fetched, which
+// may sleep; every frame that may be needed is taken; then, under tables_lock_, the tables are made
+// exclusive and the leaf is set, which cannot run out of memory.
+#include <algorithm>
+
+#include "lib/panic.h"
+#include "vm/address_space.h"
+#include "vm/tlb.h"
+
+namespace holstein {
+namespace {
+
+// A page of a region's cache with a reference, given up unless it went into an entry.
+class HeldPage {
+ public:
+  HeldPage() = default;
+  explicit HeldPage(PhysAddr frame) : frame_(frame) {}
+  HeldPage(HeldPage&& other) noexcept : frame_(std::exchange(other.frame_, PhysAddr())) {}
+  HeldPage& operator=(HeldPage&& other) noexcept {
+    std::swap(frame_, other.frame_);
+    return *this;
+  }
+  HeldPage(const HeldPage&) = delete;
+  HeldPage& operator=(const HeldPage&) = delete;
+  ~HeldPage() {
+    if (!frame_.is_null()) {
+      drop_target(Entry(frame_, 0), 1);
+    }
+  }
+  PhysAddr frame() const { return frame_; }
+  PhysAddr give() { return std::exchange(frame_, PhysAddr()); }
+
+ private:
+  PhysAddr frame_;
+};
+
+std::uint64_t leaf_flags(const Region& region) {
+  return PAGE_PRESENT | PAGE_USER | PAGE_ACCESSED |
+         ((region.protection & kProtExec) != 0 ? 0 : PAGE_NX) |
+         (region.is_shared() ? PAGE_SHARED : 0);
+}
+
+// What a page fault has to do once everything it needs is at hand.
+struct PageRequest {
+  const Region& region;
+  VirtAddr page;
+  bool is_write;
+  bool is_forced;  // the write is the kernel's own: the leaf gets no right that the region lacks
+  PhysAddr cache_frame;  // of the region's cache; null for anonymous regions
+};
+
+// True if `leaf` already gives what is asked: the fault came from a stale translation, or another
+// thread served it first. `path_is_writable`: every entry above has W.
+bool is_served(Entry leaf, const PageRequest& request, bool path_is_writable) {
+  const bool needs_exec = (request.region.protection & kProtExec) != 0;
+  return leaf.is_accessible() && (!needs_exec || !leaf.is_no_execute()) &&
+         (!request.is_write || (leaf.is_writable() && path_is_writable && !request.is_forced));
+}
+
+// The leaf to put in place of `leaf`; `*uses_page` says whether it is the one frame that was taken
+// for it, `*takes_cache_frame` whether it took over the request's reference to the cache's frame.
+Entry leaf_for(const PageRequest& request, Entry leaf, PhysAddr new_page, bool* uses_page,
+               bool* takes_cache_frame) {
+  const std::uint64_t flags = leaf_flags(request.region);
+  const std::uint64_t written = PAGE_DIRTY | (request.is_forced ? PAGE_COW : PAGE_WRITABLE);
+  *uses_page = false;
+  *takes_cache_frame = false;
+  if (request.region.is_shared()) {
+    if (!leaf.is_present()) {
+      *takes_cache_frame = true;
+      leaf = Entry(request.cache_frame, flags);
+    }
+    const bool may_write = (request.region.protection & kProtWrite) != 0;
+    return Entry(leaf.target(), flags | (leaf.flags() & PAGE_DIRTY) |
+                                    (may_write ? PAGE_WRITABLE : 0) |
+                                    (request.is_write ? PAGE_DIRTY : 0));
+  }
+  if (!request.is_write) {
+    if (leaf.is_present()) {
+      return Entry(leaf.target(), flags | (leaf.flags() & (PAGE_DIRTY | PAGE_WRITABLE | PAGE_COW)));
+    }
+    if (!request.cache_frame.is_null()) {
+      *takes_cache_frame = true;
+      return Entry(request.cache_frame, flags | PAGE_COW);
+    }
+    return Entry(zero_frame, flags | PAGE_COW);
+  }
+  if (leaf.is_present() && is_sole_owner(frame_of(leaf.target()))) {
+    return Entry(leaf.target(), flags | written);
+  }
+  *uses_page = true;
+  const PhysAddr source = leaf.is_present() ? leaf.target() : request.cache_frame;
+  if (source.is_null() || source == zero_frame) {
+    clear_frame(new_page);
+  } else {
+    copy_frame(new_page, source);
+  }
+  return Entry(new_page, flags | written);
+}
+
+bool path_is_writable(PhysAddr root, VirtAddr address) {
+  PhysAddr table = root;
+  for (unsigned level = kRootLevel; level > 1; --level) {
+    const Entry entry = table_entries(table)[entry_index(address, level)];
+    if (!entry.is_present() || !entry.is_writable()) {
+      return false;
+    }
+    table = entry.target();
+  }
+  return true;
+}
+
+}  // namespace
+
+bool allows(const Region& region, FaultAccess access) {
+  switch (access) {
+    case FaultAccess::kRead:
+      return region.protection != 0;  // x86 cannot grant execute or write without read
+    case FaultAccess::kWrite:
+      return (region.protection & kProtWrite) != 0;
+    case FaultAccess::kExecute:
+      return (region.protection & kProtExec) != 0;
+  }
+  return false;
+}
+
+FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr address,
+                                              FaultAccess access, bool force) {
+  const bool is_write = access == FaultAccess::kWrite;
+  if (!allows(region, access) &&
+      !(force &&
+        (!is_write || (!region.is_shared() && (region.max_protection & kProtWrite) != 0)))) {
+    return FaultOutcome::kNoPermission;
+  }
+  const VirtAddr page = address.page();
+  HeldPage held;
+  if (region.cache) {
+    const PageCache::Missing missing =
+        region.is_shared() ? PageCache::Missing::kCreate : PageCache::Missing::kZeroFrame;
+    Result<PhysAddr> frame = region.cache->get_page(region.cache_page_at(page.value()), missing);
+    if (!frame) {
+      return frame.error() == Errno::kENXIO ? FaultOutcome::kBeyondFile
+                                            : FaultOutcome::kOutOfMemory;
+    }
+    held = HeldPage(*frame);
+  }
+  const PageRequest request = {.region = region,
+                               .page = page,
+                               .is_write = is_write,
+                               .is_forced = is_write && !allows(region, access),
+                               .cache_frame = held.frame()};
+  // One frame more than the tables need: the page itself.
+  FrameReserve reserve;
+  std::size_t frames_needed = survey_path(root_, page, 1).frames_needed + 1;
+  while (true) {
+    if (!reserve.fill(frames_needed)) {
+      return FaultOutcome::kOutOfMemory;
+    }
+    SpinGuard guard(tables_lock_);
+    const PathSurvey survey = survey_path(root_, page, 1);
+    if (survey.reached_level == 1 &&
+        is_served(survey.entry, request, path_is_writable(root_, page))) {
+      tlb_flush_user_page(root_, page);
+      break;
+    }
+    frames_needed = survey.frames_needed + 1;
+    if (reserve.count() < frames_needed) {
+      continue;  // another thread changed the tables meanwhile
+    }
+    Result<TablePath> path = make_path_exclusive(root_, page, 1, reserve);
+    if (!path) {
+      return FaultOutcome::kOutOfMemory;
+    }
+    const Entry old_leaf = *path->entry();
+    const PhysAddr new_page = reserve.take(FrameKind::kAnonymous);
+    bool uses_page = false;
+    bool takes_cache_frame = false;
+    const Entry leaf = leaf_for(request, old_leaf, new_page, &uses_page, &takes_cache_frame);
+    if (old_leaf.is_present() && leaf.target() != old_leaf.target()) {
+      // (b) of the TLB order: nobody may still use the old page when the new one appears.
+      set_entry(*path, Entry());
+      tlb_flush_user_page(root_, page);
+      set_entry(*path, leaf);
+      drop_target(old_leaf, 1);
+    } else {
+      set_entry(*path, leaf);
+      if (old_leaf.is_present()) {
+        tlb_flush_user_page(root_, page);
+      }
+    }
+    if (!uses_page) {
+      frame_free(new_page);
+    }
+    if (takes_cache_frame) {
+      (void)held.give();
+    }
+    break;
+  }
+  minor_faults_.fetch_add(1, std::memory_order_relaxed);
+  return FaultOutcome::kResolved;
+}
+
+const Region* AddressSpace::grow_stack_locked(VirtAddr address) {
+  const Region* region = regions_->first_above(address);
+  if (region == nullptr || (region->flags & kRegionGrowsDown) == 0) {
+    return nullptr;
+  }
+  if (region->contains(address)) {
+    return region;
+  }
+  const std::uint64_t start = address.page().value();
+  const std::uint64_t old_start = region->start;
+  const Region* below = regions_->previous(*region);
+  // Linux keeps the gap to everything but a region that is inaccessible or grows down itself.
+  if (start < kMinMapAddress ||
+      (below != nullptr && below->protection != 0 && (below->flags & kRegionGrowsDown) == 0 &&
+       start - below->end < kStackGuardGapBytes)) {
+    return nullptr;
+  }
+  if (region->end - start > limits_.stack) {
+    return nullptr;
+  }
+  Region added;
+  added.start = start;
+  added.end = old_start;
+  added.protection = region->protection;
+  added.flags = region->flags;
+  if (!check_limits_locked(added) || !exclusive_regions_locked()) {
+    return nullptr;
+  }
+  regions_->grow_down(old_start, start);
+  note_peaks_locked();
+  return regions_->find(address);
+}
+
+FaultOutcome AddressSpace::handle_fault(VirtAddr address, FaultAccess access) {
+  if (!address.is_user()) {
+    return FaultOutcome::kNotMapped;
+  }
+  {
+    ReadGuard guard(lock_);
+    if (const Region* region = regions_->find(address); region != nullptr) {
+      return serve_fault_locked(*region, address, access, false);
+    }
+  }
+  WriteGuard guard(lock_);
+  const Region* region = grow_stack_locked(address);
+  if (region == nullptr) {
+    region = regions_->find(address);  // mapped by another thread between the two locks
+  }
+  if (region == nullptr) {
+    return FaultOutcome::kNotMapped;
+  }
+  return serve_fault_locked(*region, address, access, false);
+}
+
+Result<void> AddressSpace::populate(VirtAddr start, std::uint64_t size_bytes) {
+  return populate_for(start, size_bytes, std::nullopt);
+}
+
+Result<void> AddressSpace::populate_for(VirtAddr start, std::uint64_t size_bytes,
+                                        std::optional<FaultAccess> access) {
+  const std::uint64_t end = start.value() + size_bytes;
+  for (std::uint64_t page = start.value(); page < end; page += kPageSize) {
+    {
+      ReadGuard guard(lock_);
+      const Region* region = regions_->find(VirtAddr(page));
+      if (region == nullptr) {
+        return fail(Errno::kENOMEM);
+      }
+      // Pages that may be written privately are made so at once, as Linux does it.
+      const FaultAccess natural =
+          region->is_private_writable() ? FaultAccess::kWrite : FaultAccess::kRead;
+      switch (serve_fault_locked(*region, VirtAddr(page), access.value_or(natural), false)) {
+        case FaultOutcome::kResolved:
+          break;
+        case FaultOutcome::kOutOfMemory:
+          return fail(Errno::kENOMEM);
+        case FaultOutcome::kBeyondFile:
+        case FaultOutcome::kNoPermission:
+        case FaultOutcome::kNotMapped:
+          return fail(Errno::kEFAULT);
+      }
+    }
+    port::reschedule_if_needed();
+  }
+  return {};
+}
+
+Result<PhysAddr> AddressSpace::pin_page(VirtAddr address, FaultAccess access, bool force) {
+  if (!address.is_user()) {
+    return fail(Errno::kEFAULT);
+  }
+  WriteGuard guard(lock_);
+  const Region* region = regions_->find(address);
+  if (region == nullptr) {
+    region = grow_stack_locked(address);
+  }
+  if (region == nullptr) {
+    return fail(Errno::kEFAULT);
+  }
+  switch (serve_fault_locked(*region, address, access, force)) {
+    case FaultOutcome::kResolved:
+      break;
+    case FaultOutcome::kOutOfMemory:
+      return fail(Errno::kENOMEM);
+    case FaultOutcome::kNotMapped:
+    case FaultOutcome::kNoPermission:
+    case FaultOutcome::kBeyondFile:
+      return fail(Errno::kEFAULT);
+  }
+  const PathSurvey survey = survey_path(root_, address, 1);
+  HOLSTEIN_ASSERT(survey.reached_level == 1 && survey.entry.is_present());
+  TRY(retain_target(survey.entry));
+  return survey.entry.target();
+}
+
+}  // namespace holstein

@@ -1,0 +1,97 @@
+// mmap: finding a place, checking limits, putting a region in. Pages come later, by faults.
+#include "vm/address_space.h"
+#include "vm/table_range.h"
+
+namespace holstein {
+
+Result<std::uint64_t> AddressSpace::choose_address_locked(const MapRequest& request,
+                                                          std::uint64_t size_bytes) const {
+  const std::uint64_t address = request.address.value();
+  if (request.placement != MapRequest::Placement::kHint) {
+    if (!is_aligned(address, kPageSize)) {
+      return fail(Errno::kEINVAL);
+    }
+    if (address > kUserLimit - size_bytes) {
+      return fail(Errno::kENOMEM);
+    }
+    if (address < kMinMapAddress) {
+      return fail(Errno::kEPERM);
+    }
+    if (request.placement == MapRequest::Placement::kFixedNoReplace &&
+        !regions_->is_free(address, address + size_bytes)) {
+      return fail(Errno::kEEXIST);
+    }
+    return address;
+  }
+  if (address != 0 && address <= kUserLimit - size_bytes) {
+    const std::uint64_t hint = align_up(address, kPageSize);
+    if (hint >= kMinMapAddress && hint <= kUserLimit - size_bytes &&
+        regions_->find_gap_bottom_up(size_bytes, hint, hint + size_bytes, kPageSize) == hint) {
+      return hint;
+    }
+  }
+  std::uint64_t found =
+      regions_->find_gap_top_down(size_bytes, kMinMapAddress, mmap_base_, kPageSize);
+  if (found == 0) {
+    // The last resort when everything below the base is taken, the stack's room included.
+    found = regions_->find_gap_bottom_up(size_bytes, kMinMapAddress, kUserLimit, kPageSize);
+  }
+  if (found == 0) {
+    return fail(Errno::kENOMEM);
+  }
+  return found;
+}
+
+Result<VirtAddr> AddressSpace::map(MapRequest request) {
+  if (request.size_bytes == 0) {
+    return fail(Errno::kEINVAL);
+  }
+  if (request.size_bytes > kUserLimit) {
+    return fail(Errno::kENOMEM);
+  }
+  const std::uint64_t size_bytes = align_up(request.size_bytes, kPageSize);
+  if (request.cache) {
+    if (!is_aligned(request.cache_offset_bytes, kPageSize)) {
+      return fail(Errno::kEINVAL);
+    }
+    if (request.cache_offset_bytes > INT64_MAX - size_bytes) {
+      return fail(Errno::kEOVERFLOW);
+    }
+  } else if ((request.flags & kRegionShared) != 0) {
+    TRY_ASSIGN(request.cache, PageCache::create());
+    TRY(request.cache->resize(size_bytes));
+  }
+  Region region;
+  region.protection = request.protection;
+  region.max_protection = request.max_protection;
+  region.cache = std::move(request.cache);
+  region.cache_page = region.cache ? request.cache_offset_bytes >> kPageShift : 0;
+  region.file = std::move(request.file);
+  bool populate = request.populate;
+  {
+    WriteGuard guard(lock_);
+    region.flags = request.flags | default_map_flags_;
+    populate = populate || (region.flags & kRegionLocked) != 0;
+    TRY_ASSIGN(region.start, choose_address_locked(request, size_bytes));
+    region.end = region.start + size_bytes;
+    TRY(check_limits_locked(region));
+    const bool replaces = !regions_->is_free(region.start, region.end);
+    if (replaces) {
+      TRY(make_range_exclusive(root_, VirtAddr(region.start), VirtAddr(region.end),
+                               WholeTables::kLeave));
+    }
+    TRY(exclusive_regions_locked());
+    TRY(regions_->insert(region));
+    if (replaces) {
+      unmap_range(root_, VirtAddr(region.start), VirtAddr(region.end));
+    }
+    note_peaks_locked();
+  }
+  if (populate && region.protection != 0) {
+    // As on Linux the mapping stands even where it could not be filled.
+    (void)this->populate(VirtAddr(region.start), size_bytes);
+  }
+  return VirtAddr(region.start);
+}
+
+}  // namespace holstein

@@ -1,0 +1,68 @@
+// The page cache of one object: a file, or a piece of shared anonymous memory. One frame for each
+// page, shared by all who map, read or write it (API.md V14).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "lib/mutex.h"
+#include "lib/ref.h"
+#include "lib/result.h"
+#include "vm/frame.h"
+
+namespace holstein {
+
+// A sparse map from page index to frame: a radix tree of 64-way nodes. Holes read as zeros. Each
+// page in it holds one reference to its frame (the cache's own hold, I1).
+//
+// It is the whole store of tmpfs files and of shared anonymous memory: nothing is written back.
+class PageCache : public RefCounted<PageCache> {
+ public:
+  static Result<RefPtr<PageCache>> create();
+  ~PageCache();
+
+  std::uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_acquire); }
+  // Grows (a hole) or shrinks. Shrinking drops the pages beyond the end, zeroes the rest of the
+  // last one, and takes them out of every address space that maps them (they get SIGBUS).
+  // EFBIG past kMaxFileBytes.
+  [[nodiscard]] Result<void> resize(std::uint64_t size_bytes) EXCLUDES(lock_);
+
+  // The frame of page `index` with a reference for the caller. A hole becomes a zeroed page where
+  // `create`, else gives the zero frame (which takes no reference). ENXIO: beyond the last page.
+  enum class Missing : std::uint8_t { kCreate, kZeroFrame };
+  [[nodiscard]] Result<PhysAddr> get_page(std::uint64_t index, Missing missing) EXCLUDES(lock_);
+
+  // Puts a whole initialised frame (refs 1, the caller's reference passes to the cache) at `index`,
+  // which must be a hole: how the initramfs is adopted in place. Does not change the size.
+  [[nodiscard]] Result<void> adopt_page(std::uint64_t index, PhysAddr frame) EXCLUDES(lock_);
+
+  // Bytes for read() and write(). read_at: bytes done, short at the end of the file. write_at grows
+  // the file; bytes done is less than asked only where memory ran out (then at least 1, else
+  // ENOSPC).
+  [[nodiscard]] Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> to);
+  [[nodiscard]] Result<std::size_t> write_at(std::uint64_t offset, std::span<const std::byte> from);
+
+  // Frees whole pages inside the range and zeroes the edges (FALLOC_FL_PUNCH_HOLE).
+  [[nodiscard]] Result<void> punch_hole(std::uint64_t offset, std::uint64_t size_bytes);
+
+  std::uint64_t page_count() const { return pages_.load(std::memory_order_relaxed); }
+  // True if page `index` is present (mincore).
+  bool has_page(std::uint64_t index) EXCLUDES(lock_);
+
+ private:
+  friend class RefCounted<PageCache>;
+  struct Node;
+  PageCache() = default;
+  void remove_pages_locked(std::uint64_t first, std::uint64_t end) REQUIRES(lock_);
+
+  mutable Mutex lock_{LockRank::kPageCache};
+  Node* root_ GUARDED_BY(lock_) = nullptr;
+  unsigned height_ GUARDED_BY(lock_) = 0;  // levels of nodes; covers 64^height pages
+  std::atomic<std::uint64_t> size_bytes_ = 0;
+  std::atomic<std::uint64_t> pages_ = 0;
+};
+
+inline constexpr std::uint64_t kMaxFileBytes = 1ULL << 44;  // 16 TiB
+
+}  // namespace holstein

@@ -1,0 +1,190 @@
+#include "vm/paging.h"
+
+#include <cstring>
+
+#include "lib/errno.h"
+#include "lib/panic.h"
+#include "vm/port.h"
+#include "vm/table_share.h"
+#include "vm/tlb.h"
+
+namespace holstein {
+namespace {
+
+constinit PhysAddr kernel_directory;
+
+int error(Errno value) { return static_cast<int>(to_return_value(value)); }
+
+bool is_kernel_page(VirtAddr address) {
+  return address.is_page_aligned() && address.is_canonical() &&
+         address.value() >= kDirectMapWindowStart;
+}
+
+// The level-1 entry for a kernel address, its tables created where `create` says so. Null: a table
+// is missing (and could not be had), or a huge page is in the way.
+Entry* kernel_entry(VirtAddr address, bool create) {
+  PhysAddr table = kernel_directory;
+  for (unsigned level = kRootLevel; level > 1; --level) {
+    Entry& entry = table_entries(table)[entry_index(address, level)];
+    if (!entry.is_present()) {
+      // A missing root entry would be missing in every other directory too.
+      if (!create || level == kRootLevel) {
+        return nullptr;
+      }
+      const PhysAddr created = frame_alloc();
+      if (created.is_null()) {
+        return nullptr;
+      }
+      clear_frame(created);
+      entry = Entry(created, PAGE_PRESENT | PAGE_WRITABLE);
+    }
+    if (entry.is_huge()) {
+      return nullptr;
+    }
+    table = entry.target();
+  }
+  return &table_entries(table)[entry_index(address, 1)];
+}
+
+}  // namespace
+
+void paging_set_kernel_directory(PhysAddr kernel_root) { kernel_directory = kernel_root; }
+
+PhysAddr paging_kernel_directory() { return kernel_directory; }
+
+int paging_map_page(VirtAddr virtual_address, PhysAddr physical, std::uint64_t flags) {
+  constexpr std::uint64_t kNotForCallers = PAGE_HUGE | PAGE_USER | kEntryAddressMask;
+  if (!is_kernel_page(virtual_address) || !is_aligned(physical.value(), kPageSize) ||
+      (physical.value() & ~kEntryAddressMask) != 0 || (flags & kNotForCallers) != 0) {
+    return error(Errno::kEINVAL);
+  }
+  if (!paging_get_physical(virtual_address).is_null()) {
+    return error(Errno::kEEXIST);
+  }
+  Entry* entry = kernel_entry(virtual_address, true);
+  if (entry == nullptr) {
+    return error(Errno::kENOMEM);
+  }
+  *entry = Entry(physical, flags | PAGE_PRESENT);
+  return 0;
+}
+
+int paging_unmap_page(VirtAddr virtual_address) {
+  if (!is_kernel_page(virtual_address)) {
+    return error(Errno::kEINVAL);
+  }
+  Entry* entry = kernel_entry(virtual_address, false);
+  if (entry == nullptr || !entry->is_present()) {
+    return error(Errno::kENOENT);
+  }
+  *entry = Entry();
+  tlb_flush_page(virtual_address);
+  return 0;
+}
+
+int paging_protect_page(VirtAddr virtual_address, std::uint64_t flags) {
+  constexpr std::uint64_t kNotForCallers = PAGE_HUGE | PAGE_USER | kEntryAddressMask;
+  if (!is_kernel_page(virtual_address) || (flags & kNotForCallers) != 0) {
+    return error(Errno::kEINVAL);
+  }
+  Entry* entry = kernel_entry(virtual_address, false);
+  if (entry == nullptr || !entry->is_present()) {
+    return error(Errno::kENOENT);
+  }
+  *entry = Entry(entry->target(), flags | PAGE_PRESENT);
+  tlb_flush_page(virtual_address);
+  return 0;
+}
+
+PhysAddr paging_get_physical(VirtAddr virtual_address) {
+  if (!virtual_address.is_canonical()) {
+    return PhysAddr();
+  }
+  PhysAddr table =
+      virtual_address.value() >= kDirectMapWindowStart ? kernel_directory : port::current_root();
+  for (unsigned level = kRootLevel;; --level) {
+    const Entry entry = table_entries(table)[entry_index(virtual_address, level)];
+    if (!entry.is_accessible()) {
+      return PhysAddr();
+    }
+    if (level == 1 || entry.is_huge()) {
+      const std::uint64_t span = entry_span(level);
+      return PhysAddr(align_down(entry.target().value(), span) +
+                      (virtual_address.value() & (span - 1)));
+    }
+    table = entry.target();
+  }
+}
+
+PhysAddr paging_create_directory() {
+  const PhysAddr root = frame_alloc_kind(FrameKind::kTable);
+  if (root.is_null()) {
+    return root;
+  }
+  Frame& frame = frame_of(root);
+  frame.lock.store(0, std::memory_order_relaxed);
+  frame.table = {
+      .anonymous_pages = 0, .file_pages = 0, .tables = 0, .present = 0, .level = kRootLevel};
+  Entry* entries = table_entries(root);
+  std::memset(entries, 0, kUserRootEntries * sizeof(Entry));
+  std::memcpy(entries + kUserRootEntries, table_entries(kernel_directory) + kUserRootEntries,
+              (kEntriesPerTable - kUserRootEntries) * sizeof(Entry));
+  return root;
+}
+
+PhysAddr paging_clone_directory(PhysAddr source) {
+  const PhysAddr root = paging_create_directory();
+  if (root.is_null()) {
+    return root;
+  }
+  Entry* from = table_entries(source);
+  Entry* to = table_entries(root);
+  unsigned left = frame_of(source).table.present;
+  for (unsigned index = 0; left > 0; ++index) {
+    HOLSTEIN_ASSERT(index < kUserRootEntries);
+    if (!from[index].is_present()) {
+      continue;
+    }
+    --left;
+    if (!retain_target(from[index])) {
+      // The entries done so far belong to the new root alone in the eyes of the counts; the
+      // source's stay write-protected, which its next fault puts right.
+      for (unsigned undo = 0; undo < index; ++undo) {
+        if (to[undo].is_present()) {
+          drop_target(to[undo], kRootLevel);
+        }
+      }
+      frame_free(root);
+      return PhysAddr();
+    }
+    from[index] = from[index].as_copy_on_write();
+    to[index] = from[index];
+  }
+  frame_of(root).table = frame_of(source).table;
+  return root;
+}
+
+void paging_free_directory(PhysAddr directory) {
+  if (port::current_root() == directory) {
+    panic("page directory %#llx freed while it is loaded",
+          static_cast<unsigned long long>(directory.value()));
+  }
+  Entry* entries = table_entries(directory);
+  unsigned left = frame_of(directory).table.present;
+  for (unsigned index = 0; left > 0; ++index) {
+    HOLSTEIN_ASSERT(index < kUserRootEntries);
+    if (entries[index].is_present()) {
+      --left;
+      drop_target(entries[index], kRootLevel);
+    }
+  }
+  frame_free(directory);
+}
+
+void paging_switch_directory(PhysAddr directory) {
+  if (port::current_root() != directory) {
+    port::load_root(directory);
+  }
+}
+
+}  // namespace holstein

@@ -1,0 +1,63 @@
+// mprotect. Rights that are taken away are taken from the entries at once; rights that are given
+// are only written into the regions, and faults bring them into the entries (I4).
+#include <algorithm>
+
+#include "vm/address_space.h"
+#include "vm/table_range.h"
+
+namespace holstein {
+
+Result<void> AddressSpace::protect(VirtAddr start, std::uint64_t size_bytes,
+                                   std::uint32_t protection) {
+  if (!start.is_page_aligned()) {
+    return fail(Errno::kEINVAL);
+  }
+  if (size_bytes == 0) {
+    return {};
+  }
+  if (start.value() >= kUserLimit || size_bytes > kUserLimit - start.value()) {
+    return fail(Errno::kENOMEM);
+  }
+  const std::uint64_t first = start.value();
+  const std::uint64_t end = first + align_up(size_bytes, kPageSize);
+  WriteGuard guard(lock_);
+  if (!is_mapped_locked(first, end)) {
+    return fail(Errno::kENOMEM);
+  }
+  std::uint32_t taken = 0;
+  std::uint64_t new_private_pages = 0;
+  for (const Region* region = regions_->find(start); region != nullptr && region->start < end;
+       region = regions_->next(*region)) {
+    if ((protection & ~region->max_protection) != 0) {
+      return fail(Errno::kEACCES);
+    }
+    taken |= region->protection & ~protection;
+    if (!region->is_shared() && !region->is_private_writable() && (protection & kProtWrite) != 0) {
+      new_private_pages +=
+          (std::min(end, region->end) - std::max(first, region->start)) >> kPageShift;
+    }
+  }
+  if (new_private_pages != 0 &&
+      regions_->private_writable_pages() + new_private_pages > limits_.data >> kPageShift) {
+    return fail(Errno::kENOMEM);
+  }
+  if (regions_->count() + 2 > kMaxRegions) {
+    return fail(Errno::kENOMEM);
+  }
+  if (taken != 0) {
+    TRY(make_range_exclusive(root_, start, VirtAddr(end), WholeTables::kCopy));
+  }
+  TRY(exclusive_regions_locked());
+  TRY(regions_->modify(first, end, &protection, [](void* context, Region& region) {
+    region.protection = *static_cast<std::uint32_t*>(context);
+  }));
+  if (taken != 0) {
+    restrict_range(root_, start, VirtAddr(end),
+                   {.is_accessible = protection != 0,
+                    .is_writable = (protection & kProtWrite) != 0,
+                    .is_executable = (protection & kProtExec) != 0});
+  }
+  return {};
+}
+
+}  // namespace holstein

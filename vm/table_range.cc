@@ -1,0 +1,281 @@
+#include "vm/table_range.h"
+
+#include <algorithm>
+
+#include "lib/panic.h"
+#include "vm/tlb.h"
+
+namespace holstein {
+namespace {
+
+// The part of [start, end) that entry number `index` of a table covers, where the table's first
+// entry covers `base`.
+struct Piece {
+  VirtAddr start;
+  VirtAddr end;
+  bool is_whole;  // the entry's whole span
+};
+Piece piece_of(VirtAddr base, unsigned index, unsigned level, VirtAddr start, VirtAddr end) {
+  const VirtAddr first = base + index * entry_span(level);
+  const VirtAddr last = first + entry_span(level);
+  return {.start = std::max(first, start),
+          .end = std::min(last, end),
+          .is_whole = start <= first && last <= end};
+}
+
+// Base address of the table of `level` that covers `address`.
+VirtAddr table_base(VirtAddr address, unsigned level) {
+  return VirtAddr(align_down(address.value(), entry_span(level) * kEntriesPerTable));
+}
+
+bool is_shared_table(Entry entry) {
+  return frame_of(entry.target()).refs.load(std::memory_order_acquire) > 1;
+}
+
+// Shared tables below `table` that a change of [start, end) has to copy. Tables that lie in the
+// range as a whole count only with `kCopy`.
+std::size_t count_copies(PhysAddr table, unsigned level, VirtAddr start, VirtAddr end,
+                         bool above_is_shared, WholeTables whole) {
+  if (level == 1) {
+    return 0;
+  }
+  std::size_t copies = 0;
+  const VirtAddr base = table_base(start, level);
+  const unsigned last = entry_index(end - 1, level);
+  for (unsigned index = entry_index(start, level); index <= last; ++index) {
+    const Entry entry = table_entries(table)[index];
+    if (!entry.is_present()) {
+      continue;
+    }
+    const Piece piece = piece_of(base, index, level, start, end);
+    if (piece.is_whole && whole == WholeTables::kLeave) {
+      continue;
+    }
+    const bool is_shared = above_is_shared || is_shared_table(entry);
+    copies += is_shared ? 1 : 0;
+    copies += count_copies(entry.target(), level - 1, piece.start, piece.end, is_shared, whole);
+  }
+  return copies;
+}
+
+// Entries taken out of tables, kept until the flush is over.
+class RemovedEntries {
+ public:
+  RemovedEntries(PhysAddr root, VirtAddr start, VirtAddr end)
+      : root_(root), start_(start), end_(end) {}
+  ~RemovedEntries() { flush_and_drop(); }
+  RemovedEntries(const RemovedEntries&) = delete;
+  RemovedEntries& operator=(const RemovedEntries&) = delete;
+
+  void add(Entry entry, unsigned level) {
+    if (count_ == kCapacity) {
+      flush_and_drop();
+    }
+    removed_[count_++] = {.entry = entry, .level = level};
+  }
+
+  void flush_and_drop() {
+    if (count_ == 0) {
+      return;
+    }
+    tlb_flush_user_range(root_, start_, end_);
+    for (std::size_t i = 0; i < count_; ++i) {
+      drop_target(removed_[i].entry, removed_[i].level);
+    }
+    count_ = 0;
+  }
+
+ private:
+  static constexpr std::size_t kCapacity = 64;
+  struct Removed {
+    Entry entry;
+    unsigned level;
+  };
+  PhysAddr root_;
+  VirtAddr start_;
+  VirtAddr end_;
+  Removed removed_[kCapacity];
+  std::size_t count_ = 0;
+};
+
+// Copies the shared tables that count_copies() counted. `table` is exclusive.
+Result<void> copy_below(PhysAddr table, unsigned level, VirtAddr start, VirtAddr end,
+                        WholeTables whole, FrameReserve& reserve, RemovedEntries& replaced) {
+  if (level == 1) {
+    return {};
+  }
+  const VirtAddr base = table_base(start, level);
+  const unsigned last = entry_index(end - 1, level);
+  for (unsigned index = entry_index(start, level); index <= last; ++index) {
+    if (!table_entries(table)[index].is_present()) {
+      continue;
+    }
+    const Piece piece = piece_of(base, index, level, start, end);
+    if (piece.is_whole && whole == WholeTables::kLeave) {
+      continue;
+    }
+    Entry old_entry;
+    TRY_ASSIGN(const PhysAddr below,
+               make_table_exclusive(table, index, level, reserve, &old_entry));
+    if (old_entry.is_present()) {
+      replaced.add(old_entry, level);
+    }
+    TRY(copy_below(below, level - 1, piece.start, piece.end, whole, reserve, replaced));
+  }
+  return {};
+}
+
+// Unmaps [start, end) below path.level's table, which is exclusive, as are those of its edges.
+void unmap_below(TablePath& path, VirtAddr start, VirtAddr end, RemovedEntries& removed) {
+  const unsigned level = path.level;
+  const PhysAddr table = path.tables[level];
+  const VirtAddr base = table_base(start, level);
+  const unsigned last = entry_index(end - 1, level);
+  for (unsigned index = entry_index(start, level); index <= last; ++index) {
+    const Entry entry = table_entries(table)[index];
+    if (!entry.is_present()) {
+      continue;
+    }
+    const Piece piece = piece_of(base, index, level, start, end);
+    bool is_empty = piece.is_whole;
+    if (!piece.is_whole) {
+      HOLSTEIN_ASSERT(!is_shared_table(entry) && entry.is_writable());
+      path.tables[level - 1] = entry.target();
+      path.level = level - 1;
+      unmap_below(path, piece.start, piece.end, removed);
+      path.level = level;
+      is_empty = frame_of(entry.target()).table.present == 0;
+    }
+    if (is_empty) {
+      path.address = piece.start;
+      set_entry(path, Entry());
+      removed.add(entry, level);
+    }
+  }
+}
+
+Entry restricted(Entry leaf, LeafRights rights) {
+  Entry result = leaf;
+  if (!rights.is_writable && leaf.is_writable()) {
+    result = leaf.is_shared_mapping() ? leaf.with(0, PAGE_WRITABLE) : leaf.as_copy_on_write();
+  }
+  if (!rights.is_executable) {
+    result = result.with(PAGE_NX, 0);
+  }
+  if (!rights.is_accessible) {
+    result = result.with(PAGE_PROT_NONE, PAGE_PRESENT);
+  }
+  return result;
+}
+
+// Restricts the leaves of [start, end) below `table`; all tables on the way are exclusive.
+void restrict_below(PhysAddr table, unsigned level, VirtAddr start, VirtAddr end,
+                    LeafRights rights) {
+  const VirtAddr base = table_base(start, level);
+  const unsigned last = entry_index(end - 1, level);
+  for (unsigned index = entry_index(start, level); index <= last; ++index) {
+    Entry& entry = table_entries(table)[index];
+    if (!entry.is_present()) {
+      continue;
+    }
+    if (level == 1) {
+      entry = restricted(entry, rights);
+      continue;
+    }
+    HOLSTEIN_ASSERT(!is_shared_table(entry) && entry.is_writable());
+    const Piece piece = piece_of(base, index, level, start, end);
+    restrict_below(entry.target(), level - 1, piece.start, piece.end, rights);
+  }
+}
+
+void visit_below(PhysAddr table, unsigned level, VirtAddr start, VirtAddr end, void* context,
+                 void (*visit)(void*, VirtAddr, Entry)) {
+  const VirtAddr base = table_base(start, level);
+  const unsigned last = entry_index(end - 1, level);
+  for (unsigned index = entry_index(start, level); index <= last; ++index) {
+    const Entry entry = table_entries(table)[index];
+    if (!entry.is_present()) {
+      continue;
+    }
+    const Piece piece = piece_of(base, index, level, start, end);
+    if (level == 1) {
+      visit(context, piece.start, entry);
+    } else {
+      visit_below(entry.target(), level - 1, piece.start, piece.end, context, visit);
+    }
+  }
+}
+
+}  // namespace
+
+Result<void> make_range_exclusive(PhysAddr root, VirtAddr start, VirtAddr end, WholeTables whole) {
+  FrameReserve reserve;
+  TRY(reserve.fill(count_copies(root, kRootLevel, start, end, false, whole)));
+  RemovedEntries replaced(root, start, end);
+  return copy_below(root, kRootLevel, start, end, whole, reserve, replaced);
+}
+
+void unmap_range(PhysAddr root, VirtAddr start, VirtAddr end) {
+  RemovedEntries removed(root, start, end);
+  TablePath path = {.tables = {}, .level = kRootLevel, .address = start};
+  path.tables[kRootLevel] = root;
+  unmap_below(path, start, end, removed);
+}
+
+void restrict_range(PhysAddr root, VirtAddr start, VirtAddr end, LeafRights rights) {
+  restrict_below(root, kRootLevel, start, end, rights);
+  tlb_flush_user_range(root, start, end);
+}
+
+void visit_leaves(PhysAddr root, VirtAddr start, VirtAddr end, void* context,
+                  void (*visit)(void* context, VirtAddr address, Entry leaf)) {
+  if (start < end) {
+    visit_below(root, kRootLevel, start, end, context, visit);
+  }
+}
+
+// Calls `move(old address)` for each present leaf of the range; stops at the first failure.
+template <class Move>
+Result<void> for_each_leaf(PhysAddr root, VirtAddr from, std::uint64_t size_bytes, Move move) {
+  const std::uint64_t end = from.value() + size_bytes;
+  for (std::uint64_t address = from.value(); address < end;) {
+    const PathSurvey survey = survey_path(root, VirtAddr(address), 1);
+    if (!survey.entry.is_present()) {
+      address =
+          align_down(address, entry_span(survey.reached_level)) + entry_span(survey.reached_level);
+      continue;
+    }
+    TRY(move(address));
+    address += kPageSize;
+  }
+  return {};
+}
+
+Result<void> create_tables_for_move(PhysAddr root, VirtAddr from, VirtAddr to,
+                                    std::uint64_t size_bytes) {
+  return for_each_leaf(root, from, size_bytes, [&](std::uint64_t address) -> Result<void> {
+    const VirtAddr target = to + (address - from.value());
+    FrameReserve reserve;
+    TRY(reserve.fill(survey_path(root, target, 1).frames_needed));
+    TRY(make_path_exclusive(root, target, 1, reserve));
+    return {};
+  });
+}
+
+void move_range(PhysAddr root, VirtAddr from, VirtAddr to, std::uint64_t size_bytes) {
+  FrameReserve none;
+  const Result<void> moved =
+      for_each_leaf(root, from, size_bytes, [&](std::uint64_t address) -> Result<void> {
+        TRY_ASSIGN(const TablePath old_path, make_path_exclusive(root, VirtAddr(address), 1, none));
+        TRY_ASSIGN(const TablePath new_path,
+                   make_path_exclusive(root, to + (address - from.value()), 1, none));
+        const Entry leaf = *old_path.entry();
+        set_entry(old_path, Entry());
+        set_entry(new_path, leaf);
+        return {};
+      });
+  HOLSTEIN_ASSERT(moved.has_value());
+  tlb_flush_user_range(root, from, from + size_bytes);
+}
+
+}  // namespace holstein

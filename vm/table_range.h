@@ -1,0 +1,56 @@
+// Changes of all entries in a range of addresses: unmap, restrict, move.
+//
+// Each comes in two halves. make_range_exclusive() and create_tables() take the frames and copy
+// what is shared in the way: they may fail, and change nothing that anybody can see. The change
+// itself then cannot fail. Regions are changed between the two.
+//
+// All of them require the address space's lock, held exclusively.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "lib/address.h"
+#include "lib/result.h"
+#include "vm/table_share.h"
+
+namespace holstein {
+
+// What to do with shared tables that lie in the range as a whole; those that it covers in part, one
+// a level and edge at most, are always copied.
+enum class WholeTables : bool {
+  kLeave,  // they will be dropped: unmap
+  kCopy,   // their entries will be changed
+};
+// Makes the tables that a change of [start, end) touches exclusive. ENOMEM, EAGAIN.
+[[nodiscard]] Result<void> make_range_exclusive(PhysAddr root, VirtAddr start, VirtAddr end,
+                                                WholeTables whole);
+
+// Takes every entry in [start, end) out, flushes, then drops what they pointed at. Tables left
+// empty go too. After make_range_exclusive(kLeave or kCopy).
+void unmap_range(PhysAddr root, VirtAddr start, VirtAddr end);
+
+// The rights that leaves of a region may have; what they lack the fault handler adds on demand.
+struct LeafRights {
+  bool is_accessible;  // false: PROT_NONE
+  bool is_writable;
+  bool is_executable;
+};
+// Takes from every leaf in [start, end) what `rights` does not give, and flushes. After
+// make_range_exclusive(kCopy).
+void restrict_range(PhysAddr root, VirtAddr start, VirtAddr end, LeafRights rights);
+
+// Gives [to, to + size) exclusive tables wherever [from, from + size) has leaves. ENOMEM, EAGAIN.
+[[nodiscard]] Result<void> create_tables_for_move(PhysAddr root, VirtAddr from, VirtAddr to,
+                                                  std::uint64_t size_bytes);
+// Moves the leaves of [from, from + size) to [to, to + size), which must be empty and not overlap,
+// and flushes. Pages keep their frames and their copy-on-write state. After
+// make_range_exclusive(from, kCopy) and create_tables_for_move().
+void move_range(PhysAddr root, VirtAddr from, VirtAddr to, std::uint64_t size_bytes);
+
+// Calls `visit(context, address, leaf)` for each present leaf in [start, end), in order. Reads
+// only.
+void visit_leaves(PhysAddr root, VirtAddr start, VirtAddr end, void* context,
+                  void (*visit)(void* context, VirtAddr address, Entry leaf));
+
+}  // namespace holstein

@@ -1,0 +1,99 @@
+// make_exclusive: the one step by which a process gets page tables of its own, top down, and its
+// reverse, the dropping of references. Everything that changes a user entry goes through here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "lib/address.h"
+#include "lib/result.h"
+#include "vm/frame.h"
+#include "vm/page_table.h"
+
+namespace holstein {
+
+inline Entry* table_entries(PhysAddr table) { return phys_to_virt<Entry>(table); }
+
+// Frames taken before anything is changed, so that the change itself cannot fail.
+class FrameReserve {
+ public:
+  FrameReserve() = default;
+  ~FrameReserve();  // gives back what was not taken
+  FrameReserve(const FrameReserve&) = delete;
+  FrameReserve& operator=(const FrameReserve&) = delete;
+
+  // Holds at least `count` frames afterwards. ENOMEM: holds what it could get.
+  [[nodiscard]] Result<void> fill(std::size_t count);
+  std::size_t count() const { return count_; }
+  // One frame with undefined contents and refs 1. Panics when empty: a wrong estimate is a bug.
+  PhysAddr take(FrameKind kind);
+
+ private:
+  PhysAddr first_;  // linked through the first word of each frame
+  std::size_t count_ = 0;
+};
+
+// What a subtree maps; the same units as Frame::table.
+struct SubtreeCounts {
+  std::uint32_t anonymous_pages = 0;
+  std::uint32_t file_pages = 0;
+  std::uint32_t tables = 0;
+};
+// What `entry` of a table of `level` brings to its table: a leaf's pages or a table and its
+// subtree.
+SubtreeCounts counts_below(Entry entry, unsigned level);
+
+// The tables from the root down to the one that holds the entry of interest.
+struct TablePath {
+  PhysAddr tables[kRootLevel + 1];  // by level, kRootLevel down to `level`
+  unsigned level;
+  VirtAddr address;
+
+  PhysAddr root() const { return tables[kRootLevel]; }
+  Entry* entry(unsigned at_level) const {
+    return table_entries(tables[at_level]) + entry_index(address, at_level);
+  }
+  Entry* entry() const { return entry(level); }
+};
+
+// What lies between `root` and the entry for `address` at `target_level`. Reads only.
+struct PathSurvey {
+  unsigned reached_level;     // of the table that holds `entry`; above target_level at a hole
+  std::size_t frames_needed;  // by make_path_exclusive() to get to `target_level`
+  bool is_shared;             // some table on the way down to reached_level is shared
+  Entry entry;
+};
+PathSurvey survey_path(PhysAddr root, VirtAddr address, unsigned target_level);
+
+// Makes every table from the root down to the one of `target_level` that covers `address`
+// exclusive: shared tables are copied, missing ones created. Takes frames_needed frames (see
+// survey_path) from `reserve`, which must hold them. Flushes the translations that could still lead
+// through a replaced table. EAGAIN where a reference count is at its limit: tables above may be
+// exclusive by then, which changes nothing for anybody.
+[[nodiscard]] Result<TablePath> make_path_exclusive(PhysAddr root, VirtAddr address,
+                                                    unsigned target_level, FrameReserve& reserve);
+
+// One step of the above: makes the table that `parent`'s entry number `index` points at exclusive
+// (the entry must be present and not a leaf). `parent` is exclusive and of `level`. Needs one frame
+// in `reserve` if the table is shared. Returns the table now pointed at. Does not flush: the caller
+// does, and then drops `*replaced` (null if nothing was replaced) with drop_target().
+[[nodiscard]] Result<PhysAddr> make_table_exclusive(PhysAddr parent, unsigned index, unsigned level,
+                                                    FrameReserve& reserve, Entry* replaced);
+
+// Puts `entry` (which may be empty) into the place that `path` names, and keeps the counts of every
+// table above. The path must be exclusive. References of targets are the caller's business, and so
+// is the flush.
+void set_entry(const TablePath& path, Entry entry);
+
+// Drops the reference that `entry`, taken out of a table of `level`, held; with the last one goes
+// all that is below. Nothing for the zero frame. The flush must be over.
+void drop_target(Entry entry, unsigned level);
+
+// Adds the reference that a copy of `entry` would hold. EAGAIN: the count is at its limit.
+[[nodiscard]] Result<void> retain_target(Entry entry);
+
+// True if the anonymous `frame`, reached over an exclusive path by a private leaf, may be written
+// in place instead of copied: this leaf is its only owner (refs == 1) and no page cache knows it.
+bool is_sole_owner(const Frame& frame);
+
+}  // namespace holstein
