@@ -88,6 +88,8 @@ _COMPILE_FLAGS = {
         "-fvisibility=hidden",
         "-fvisibility-inlines-hidden",
         "-g",
+        # Backtraces follow frame pointers; gdb has .debug_frame, which is not loaded.
+        "-fno-asynchronous-unwind-tables",
         "-fsanitize=kcfi",
         "-fstack-protector-strong",
         "-mstack-protector-guard=global",

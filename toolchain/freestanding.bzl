@@ -42,8 +42,6 @@ def _kernel_binary_impl(ctx):
         "-z",
         "text",
         "-z",
-        "norelro",
-        "-z",
         "separate-code",
         "-z",
         "max-page-size=4096",

@@ -17,7 +17,7 @@ import sys
 
 # A floor may include from itself and from what stands before it.
 FLOORS = ["lib", "uaccess", "vm", "fs", "proc", "kernel"]
-SOURCES = (".cc", ".c", ".h", ".inc", ".S", ".ld")
+SOURCES = (".cc", ".c", ".h", ".inc", ".S", ".ld", ".lds")
 LENGTH_LIMITED = (".cc", ".c", ".h", ".S", ".py", ".bzl", ".sh")
 MAX_LINES = 500
 NATIVE_RULES = ("cc_binary", "cc_library", "cc_test", "py_test", "py_binary", "py_library")
