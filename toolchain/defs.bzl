@@ -146,3 +146,20 @@ def python_test(name, module, srcs, data = [], size = "small", **kwargs):
         data = srcs + data,
         **kwargs
     )
+
+def kernel_elf_test(name, kernel, **kwargs):
+    """Checks what a linked kernel is made of: see kernel_elf_test.py.
+
+    Args:
+      name: the target's name.
+      kernel: the kernel_binary.
+      **kwargs: sh_test's attributes.
+    """
+    native.sh_test(
+        name = name,
+        size = "small",
+        srcs = ["//toolchain:kernel_elf_test.py"],
+        args = ["$(rootpath %s)" % kernel],
+        data = [kernel],
+        **kwargs
+    )
