@@ -1,0 +1,184 @@
+#include "vm/walker.h"
+
+#include "lib/panic.h"
+#include "lib/vec.h"
+#include "vm/address_space.h"
+#include "vm/table_share.h"
+
+namespace holstein {
+namespace {
+
+[[noreturn]] void report(const char* invariant, VirtAddr address, unsigned level, Entry entry) {
+  const Frame& frame = frame_of(entry.target());
+  panic("%s violated at %#llx, level %u: entry %#llx, target refs %u kind %u", invariant,
+        static_cast<unsigned long long>(address.value()), level,
+        static_cast<unsigned long long>(entry.bits()), frame.refs.load(std::memory_order_relaxed),
+        static_cast<unsigned>(frame.kind));
+}
+
+void check_table_entry(VirtAddr address, unsigned level, Entry entry) {
+  const Frame& frame = frame_of(entry.target());
+  const std::uint32_t refs = frame.refs.load(std::memory_order_relaxed);
+  if (frame.kind != FrameKind::kTable || frame.table.level != level - 1 || refs == 0 ||
+      entry.is_huge() || !entry.is_accessible() || entry.is_no_execute() ||
+      (entry.flags() & PAGE_USER) == 0) {
+    report("shape of a table entry", address, level, entry);
+  }
+  if (refs > 1 && (entry.is_writable() || !entry.is_cow())) {
+    report("I2 (table)", address, level, entry);
+  }
+  if (entry.is_writable() == entry.is_cow()) {
+    report("W and PAGE_COW exclude each other", address, level, entry);
+  }
+}
+
+void check_leaf_entry(VirtAddr address, Entry entry) {
+  if (entry.is_shared_mapping()) {
+    if (frame_of(entry.target()).kind != FrameKind::kPageCache) {
+      report("a shared mapping's page belongs to a page cache", address, 1, entry);
+    }
+    return;
+  }
+  if (entry.target() == zero_frame) {
+    if (entry.is_writable()) {
+      report("the zero frame is never writable", address, 1, entry);
+    }
+    return;
+  }
+  const Frame& frame = frame_of(entry.target());
+  const std::uint32_t refs = frame.refs.load(std::memory_order_relaxed);
+  if (refs == 0 || (frame.kind != FrameKind::kAnonymous && frame.kind != FrameKind::kPageCache)) {
+    report("shape of a leaf", address, 1, entry);
+  }
+  const bool is_shared = refs > 1 || frame.kind == FrameKind::kPageCache;
+  if (is_shared && (entry.is_writable() || !entry.is_cow())) {
+    report("I2 (page)", address, 1, entry);
+  }
+}
+
+// A1: what the leaf, together with the entries above it, lets the hardware do.
+void check_rights(const RegionMap& regions, VirtAddr address, Entry entry, bool above_writable) {
+  const Region* region = regions.find(address);
+  if (region == nullptr) {
+    report("A1: a leaf lies in a region", address, 1, entry);
+  }
+  const bool may_write = entry.is_accessible() && entry.is_writable() && above_writable;
+  const bool may_execute = entry.is_accessible() && !entry.is_no_execute();
+  if ((entry.is_accessible() && region->protection == 0) ||
+      (may_write && (region->protection & kProtWrite) == 0) ||
+      (may_execute && (region->protection & kProtExec) == 0) ||
+      entry.is_shared_mapping() != region->is_shared()) {
+    report("A1: a leaf gives no more than its region", address, 1, entry);
+  }
+}
+
+// Checks all below `table`, whose first entry covers `base`; returns what it maps.
+SubtreeCounts check_table(const RegionMap& regions, PhysAddr table, unsigned level, VirtAddr base,
+                          bool above_writable) {
+  SubtreeCounts sum;
+  unsigned present = 0;
+  const unsigned entries = level == kRootLevel ? kUserRootEntries : kEntriesPerTable;
+  for (unsigned index = 0; index < entries; ++index) {
+    const Entry entry = table_entries(table)[index];
+    if (!entry.is_present()) {
+      HOLSTEIN_ASSERT(entry.bits() == 0);
+      continue;
+    }
+    ++present;
+    const VirtAddr address = base + index * entry_span(level);
+    SubtreeCounts below;
+    if (level > 1) {
+      check_table_entry(address, level, entry);
+      below = check_table(regions, entry.target(), level - 1, address,
+                          above_writable && entry.is_writable());
+      ++below.tables;
+    } else {
+      check_leaf_entry(address, entry);
+      check_rights(regions, address, entry, above_writable);
+      below = counts_below(entry, 1);
+    }
+    sum.anonymous_pages += below.anonymous_pages;
+    sum.file_pages += below.file_pages;
+    sum.tables += below.tables;
+  }
+  const Frame& frame = frame_of(table);
+  if (frame.table.present != present || frame.table.anonymous_pages != sum.anonymous_pages ||
+      frame.table.file_pages != sum.file_pages || frame.table.tables != sum.tables) {
+    panic(
+        "A2 violated: table of level %u for %#llx says %u present, %u anonymous, %u file, %u "
+        "tables; found %u, %u, %u, %u",
+        level, static_cast<unsigned long long>(base.value()), frame.table.present,
+        frame.table.anonymous_pages, frame.table.file_pages, frame.table.tables, present,
+        sum.anonymous_pages, sum.file_pages, sum.tables);
+  }
+  return sum;
+}
+
+// Counts references over all distinct tables.
+class ReferenceCounter {
+ public:
+  Result<void> prepare() { return counts_.resize(frame_count); }
+
+  void count_root(PhysAddr root) {
+    add(root);
+    count_children(root, kRootLevel);
+  }
+
+  void check() const {
+    for (std::uint64_t pfn = 0; pfn < frame_count; ++pfn) {
+      const Frame& frame = frame_table[pfn];
+      const PhysAddr physical = physical_of(frame);
+      if (physical == zero_frame ||
+          (frame.kind != FrameKind::kTable && frame.kind != FrameKind::kAnonymous &&
+           frame.kind != FrameKind::kPageCache)) {
+        continue;
+      }
+      const std::uint32_t refs = frame.refs.load(std::memory_order_relaxed);
+      const std::uint32_t holds = frame.kind == FrameKind::kPageCache ? 1 : 0;
+      if (refs != counts_[pfn] + holds) {
+        panic("I1 violated: frame %#llx of kind %u has refs %u, found %u entries and %u holds",
+              static_cast<unsigned long long>(physical.value()), static_cast<unsigned>(frame.kind),
+              refs, counts_[pfn], holds);
+      }
+    }
+  }
+
+ private:
+  // Returns true at the first visit.
+  bool add(PhysAddr target) { return counts_[static_cast<std::uint64_t>(target.pfn())]++ == 0; }
+
+  void count_children(PhysAddr table, unsigned level) {
+    const unsigned entries = level == kRootLevel ? kUserRootEntries : kEntriesPerTable;
+    for (unsigned index = 0; index < entries; ++index) {
+      const Entry entry = table_entries(table)[index];
+      if (entry.is_present() && add(entry.target()) && level > 1) {
+        count_children(entry.target(), level - 1);
+      }
+    }
+  }
+
+  Vec<std::uint32_t> counts_;
+};
+
+}  // namespace
+
+void validate_address_space(AddressSpace& space) {
+  ReadGuard guard(space.lock_);
+  space.regions_->validate();
+  check_table(*space.regions_, space.root_, kRootLevel, VirtAddr(0), true);
+}
+
+bool validate_all_address_spaces() {
+  ReferenceCounter counter;
+  if (!counter.prepare()) {
+    return false;
+  }
+  for_each_address_space(&counter, [](void* context, AddressSpace& space) {
+    validate_address_space(space);
+    static_cast<ReferenceCounter*>(context)->count_root(space.root());
+  });
+  counter.check();
+  return true;
+}
+
+}  // namespace holstein
