@@ -268,6 +268,12 @@ const char* errno_name(Errno error) {
       return "EHWPOISON";
     case Errno::kERESTARTSYS:
       return "ERESTARTSYS";
+    case Errno::kERESTARTNOINTR:
+      return "ERESTARTNOINTR";
+    case Errno::kERESTARTNOHAND:
+      return "ERESTARTNOHAND";
+    case Errno::kERESTART_RESTARTBLOCK:
+      return "ERESTART_RESTARTBLOCK";
   }
   return "E?";
 }
