@@ -127,8 +127,8 @@ RawValue compare_exchange(std::uint64_t at, std::uint64_t expected, std::uint64_
 }
 
 [[gnu::noinline]] RawString string_copy_in(char* to, std::uint64_t from, std::size_t limit) {
-  if (from >= kUserLimit) return {.length = 0, .end = StringEnd::kFault};
   before_access();
+  if (from >= kUserLimit) return {.length = 0, .end = StringEnd::kFault};
   const std::size_t reach = std::min<std::size_t>(limit, kUserLimit - from);
   RawString result = uaccess_string_copy_in(to, from, reach);
   if (result.end == StringEnd::kUnterminated && reach < limit) result.end = StringEnd::kFault;
@@ -137,8 +137,8 @@ RawValue compare_exchange(std::uint64_t at, std::uint64_t expected, std::uint64_
 }
 
 RawString string_length(std::uint64_t from, std::size_t limit) {
-  if (from >= kUserLimit) return {.length = 0, .end = StringEnd::kFault};
   before_access();
+  if (from >= kUserLimit) return {.length = 0, .end = StringEnd::kFault};
   const std::size_t reach = std::min<std::size_t>(limit, kUserLimit - from);
   RawString result = uaccess_string_length(from, reach);
   if (result.end == StringEnd::kUnterminated && reach < limit) result.end = StringEnd::kFault;

@@ -33,9 +33,10 @@ constexpr bool may_read(Direction direction) { return direction != Direction::kO
 constexpr bool may_write(Direction direction) { return direction != Direction::kIn; }
 
 // True where every byte of a T is part of its value, so that a copy of it takes no stale kernel
-// memory along. Set it to true by hand for a type whose padding consists of named members, all of
-// them always initialised, that the compiler cannot see through:
-//   template <> inline constexpr bool holstein::kUserAbiSafe<Termios> = true;
+// memory along. Padding gets a name and a value. Set it to true by hand only for a type without
+// padding of which the compiler cannot say so (floating point; a union all of whose members fill
+// it):
+//   template <> inline constexpr bool holstein::kUserAbiSafe<Load> = true;
 template <class T>
 inline constexpr bool kUserAbiSafe = std::has_unique_object_representations_v<T>;
 

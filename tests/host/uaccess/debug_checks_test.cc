@@ -1,0 +1,139 @@
+// Do debug builds notice what must not happen around a copy: a second fetch, a held lock?
+#include <array>
+#include <cstring>
+
+#include "gtest/gtest.h"
+#include "tests/host/uaccess/fake_port.h"
+#include "tests/host/uaccess/fault_handler.h"
+#include "tests/host/uaccess/user_area.h"
+#include "uaccess/fetch_recorder.h"
+#include "uaccess/io_iterator.h"
+#include "uaccess/user_ptr.h"
+
+namespace holstein::testing {
+namespace {
+
+const void* caller(std::uintptr_t number) { return reinterpret_cast<const void*>(number); }
+
+TEST(FetchRecorder, FindsOverlapsAndNamesBothCallers) {
+  FetchRecorder recorder;
+  EXPECT_FALSE(recorder.record(1000, 16, caller(1)).has_value());
+  EXPECT_FALSE(recorder.record(1016, 4, caller(2)).has_value());
+  EXPECT_FALSE(recorder.record(996, 4, caller(3)).has_value());
+  const auto found = recorder.record(1012, 8, caller(4));
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->address, 1016u);  // the latest of the two
+  EXPECT_EQ(found->bytes, 4u);
+  EXPECT_EQ(found->first_caller, caller(2));
+  EXPECT_EQ(found->second_caller, caller(4));
+  EXPECT_FALSE(recorder.record(1005, 0, caller(5)).has_value());
+  recorder.begin_call();
+  EXPECT_EQ(recorder.fetches(), 0u);
+  EXPECT_FALSE(recorder.record(1000, 16, caller(6)).has_value());
+}
+
+TEST(FetchRecorder, ForgetsTheOldestWhenItIsFull) {
+  FetchRecorder recorder;
+  for (std::size_t i = 0; i <= FetchRecorder::kCapacity; ++i) {
+    EXPECT_FALSE(recorder.record(i * 8, 8, caller(i)).has_value());
+  }
+  EXPECT_EQ(recorder.fetches(), FetchRecorder::kCapacity + 1);
+  EXPECT_TRUE(recorder.record(8, 1, caller(100)).has_value());
+  EXPECT_FALSE(recorder.record(0, 1, caller(101)).has_value());
+}
+
+class DebugChecksTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    install_fault_handler();
+    fake_port() = {};
+    fake_port().recorder = &recorder_;
+  }
+  void TearDown() override { fake_port() = {}; }
+
+  std::size_t reports() { return fake_port().double_fetches.size(); }
+
+  FetchRecorder recorder_;
+  UserArea area_{1};
+};
+
+TEST_F(DebugChecksTest, ASecondFetchOfTheSameBytesIsReported) {
+  const auto number = UserInOut<std::uint32_t>::from_register(area_.address(8));
+  const auto both = UserIn<std::uint64_t>::from_register(area_.address(4));
+  EXPECT_TRUE(number.get().has_value());
+  EXPECT_EQ(reports(), 0u);
+  EXPECT_TRUE(both.get().has_value());
+  ASSERT_EQ(reports(), 1u);
+  const DoubleFetch found = fake_port().double_fetches[0];
+  EXPECT_EQ(found.address, area_.address(8));
+  EXPECT_EQ(found.bytes, 4u);
+  EXPECT_NE(found.first_caller, found.second_caller);
+
+  recorder_.begin_call();
+  EXPECT_TRUE(both.get().has_value());
+  EXPECT_EQ(reports(), 1u);
+}
+
+TEST_F(DebugChecksTest, StringsAndSpansAreRecordedUpToWhatWasRead) {
+  std::strcpy(reinterpret_cast<char*>(area_.begin()), "abc");
+  std::array<char, 32> room;
+  EXPECT_TRUE(UserString::from_register(area_.address()).copy_in(room).has_value());
+  // The byte behind the NUL was not part of the string.
+  EXPECT_TRUE(UserIn<char>::from_register(area_.address(4)).get().has_value());
+  EXPECT_EQ(reports(), 0u);
+  EXPECT_TRUE(UserIn<char>::from_register(area_.address(3)).get().has_value());
+  EXPECT_EQ(reports(), 1u);
+  std::array<char, 8> bytes;
+  EXPECT_TRUE((UserSpan<char, Direction::kIn>::from_registers(area_.address(4), 8)
+                   .copy_in(bytes)
+                   .has_value()));
+  EXPECT_EQ(reports(), 2u);
+}
+
+TEST_F(DebugChecksTest, FileDataWritesAndMeantRereadsAreNoDoubleFetch) {
+  const auto word = UserInOut<std::uint32_t>::from_register(area_.address());
+  EXPECT_TRUE(word.get_again().has_value());
+  EXPECT_TRUE(word.get_again().has_value());
+  EXPECT_TRUE(word.put(1).has_value());
+  EXPECT_TRUE(word.compare_exchange(1, 2).has_value());
+  std::array<std::byte, 16> bytes;
+  for (int i = 0; i < 2; ++i) {
+    IoSource source = IoSource::from_user(UserBytesIn::from_registers(area_.address(), 16));
+    EXPECT_EQ(source.read(bytes), 16u);
+  }
+  EXPECT_TRUE(word.get().has_value());
+  EXPECT_EQ(reports(), 0u);
+}
+
+TEST_F(DebugChecksTest, EveryAccessAsksWhetherItMayFault) {
+  const auto word = UserInOut<std::uint32_t>::from_register(area_.address());
+  const auto span = UserSpan<std::byte, Direction::kInOut>::from_registers(area_.address(), 64);
+  std::array<std::byte, 64> bytes = {};
+  std::array<char, 64> text;
+  std::size_t expected = 0;
+  const auto check = [&] { EXPECT_EQ(fake_port().may_fault_checks, ++expected); };
+  (void)word.get();
+  check();
+  (void)word.get_again();
+  check();
+  (void)word.put(1);
+  check();
+  (void)word.compare_exchange(1, 2);
+  check();
+  (void)span.copy_in(bytes);
+  check();
+  (void)span.copy_out(bytes);
+  check();
+  (void)span.clear();
+  check();
+  (void)UserString::from_register(area_.address()).copy_in(text);
+  check();
+  // Whether or not the pointer is good: a bug must show with good pointers and bad ones.
+  (void)UserIn<int>::from_register(UINT64_MAX).get();
+  check();
+  (void)UserString::from_register(UINT64_MAX).copy_in(text);
+  check();
+}
+
+}  // namespace
+}  // namespace holstein::testing
