@@ -1,0 +1,1 @@
+"""What ./holstein calls: package check, build, image builder, QEMU runner, host channel."""

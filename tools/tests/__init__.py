@@ -1,0 +1,1 @@
+"""Host-side tests of tools/; none of them needs QEMU or a kernel."""
