@@ -1,0 +1,6 @@
+// gnu-efi's headers, as this project includes them.
+#pragma once
+
+extern "C" {
+#include <efi.h>
+}
