@@ -1,0 +1,290 @@
+// One frame at a time: the per-CPU caches over the buddy allocator, and owners of frames. Runs of
+// frames are in vm/frame_contiguous.cc.
+#include "vm/frame.h"
+
+#include <algorithm>
+
+#include "lib/cpu_port.h"
+#include "lib/panic.h"
+#include "lib/spinlock.h"
+#include "vm/buddy.h"
+#include "vm/frame_debug.h"
+#include "vm/frame_internal.h"
+
+namespace holstein {
+
+constinit std::uint64_t direct_map_base = 0;
+constinit Frame* frame_table = nullptr;
+constinit std::uint64_t frame_count = 0;
+constinit PhysAddr zero_frame;
+
+namespace {
+
+constexpr std::uint32_t kCacheCapacity = 64;
+constexpr std::uint32_t kBatch = 32;
+constexpr std::size_t kFrameKinds = 7;
+// Owners that a frame may have; the rest of the 32 bits is for racing increments of all CPUs.
+constexpr std::uint32_t kMaxRefs = 0xffffffff - 0xffff;
+
+// A CPU's own stock of free frames. The lock is there for others that are out of memory and for
+// threads that were moved; it is free nearly always. The counts are written under it and read
+// without it.
+struct FrameCache {
+  SpinLock lock{LockRank::kFrames};
+  std::atomic<std::uint32_t> count = 0;
+  std::uint32_t pfns[kCacheCapacity] GUARDED_BY(lock) = {};
+  // Frames in use by kind, as this CPU saw them come and go: only the sum over all CPUs means
+  // something.
+  std::atomic<std::int64_t> in_use[kFrameKinds] = {};
+
+  void add_in_use(FrameKind kind, std::int64_t frames) REQUIRES(lock) {
+    std::atomic<std::int64_t>& counter = in_use[static_cast<std::size_t>(kind)];
+    counter.store(counter.load(std::memory_order_relaxed) + frames, std::memory_order_relaxed);
+  }
+};
+constinit PerCpu<FrameCache> caches;
+
+constinit std::atomic<std::size_t (*)()> reclaimer = nullptr;
+constinit std::atomic<bool> is_reclaiming = false;
+
+// Moves up to `wanted` frames from the buddy allocator into `cache`.
+void refill(FrameCache& cache, std::uint32_t wanted) REQUIRES(cache.lock) {
+  SpinGuard guard(buddy::lock);
+  std::uint32_t count = cache.count.load(std::memory_order_relaxed);
+  for (; wanted > 0 && count < kCacheCapacity; --wanted) {
+    const std::uint64_t pfn = buddy::take_locked(0, 0);
+    if (pfn == 0) {
+      break;
+    }
+    frame_table[pfn].flags |= kFrameCached;
+    cache.pfns[count++] = static_cast<std::uint32_t>(pfn);
+  }
+  cache.count.store(count, std::memory_order_relaxed);
+}
+
+void drain(FrameCache& cache, std::uint32_t wanted) REQUIRES(cache.lock) {
+  SpinGuard guard(buddy::lock);
+  std::uint32_t count = cache.count.load(std::memory_order_relaxed);
+  for (; wanted > 0 && count > 0; --wanted) {
+    const std::uint32_t pfn = cache.pfns[--count];
+    frame_table[pfn].flags &= static_cast<std::uint8_t>(~kFrameCached);
+    buddy::put_locked(pfn, 0);
+  }
+  cache.count.store(count, std::memory_order_relaxed);
+}
+
+// One free frame of this CPU's cache; 0 when neither it nor the buddy allocator has any.
+std::uint64_t take_cached(FrameKind kind) {
+  FrameCache& cache = caches.this_cpu();
+  SpinGuard guard(cache.lock);
+  std::uint32_t count = cache.count.load(std::memory_order_relaxed);
+  if (count == 0) [[unlikely]] {
+    refill(cache, kBatch);
+    count = cache.count.load(std::memory_order_relaxed);
+    if (count == 0) {
+      return 0;
+    }
+  }
+  cache.count.store(count - 1, std::memory_order_relaxed);
+  cache.add_in_use(kind, 1);
+  return cache.pfns[count - 1];
+}
+
+}  // namespace
+
+bool frame_find_more() {
+  if (frame_drain_caches() != 0) {
+    return true;
+  }
+  std::size_t (*reclaim)() = reclaimer.load(std::memory_order_acquire);
+  if (reclaim == nullptr || is_reclaiming.exchange(true, std::memory_order_acquire)) {
+    return false;
+  }
+  const std::size_t reclaimed = reclaim();
+  is_reclaiming.store(false, std::memory_order_release);
+  return reclaimed != 0;
+}
+
+void frame_make_owned(std::uint64_t pfn, FrameKind kind, CallSite site) {
+  note_frame_allocated(pfn, site);
+  Frame& frame = frame_table[pfn];
+  frame.kind = kind;
+  frame.order = 0;
+  frame.flags = 0;
+  frame.lock.store(0, std::memory_order_relaxed);
+  frame.refs.store(1, std::memory_order_relaxed);
+}
+
+FrameKind frame_make_free(PhysAddr frame, CallSite site) {
+  const auto pfn = static_cast<std::uint64_t>(frame.pfn());
+  if (!is_aligned(frame.value(), kPageSize) || pfn >= frame_count) [[unlikely]] {
+    panic_bad_frame_free(frame, site);
+  }
+  Frame& descriptor = frame_table[pfn];
+  const FrameKind kind = descriptor.kind;
+  if (kind <= FrameKind::kFree || descriptor.refs.load(std::memory_order_relaxed) > 1 ||
+      frame == zero_frame) [[unlikely]] {
+    panic_bad_frame_free(frame, site);
+  }
+  note_frame_freed(pfn, site);
+  descriptor.refs.store(0, std::memory_order_relaxed);
+  descriptor.order = 0;
+  descriptor.flags = HOLSTEIN_DEBUG ? kFramePoisoned : 0;
+  descriptor.kind = FrameKind::kFree;
+  return kind;
+}
+
+PhysAddr frame_alloc_at(FrameKind kind, CallSite site) {
+  if (allocation_should_fail()) [[unlikely]] {
+    return PhysAddr();
+  }
+  std::uint64_t pfn = take_cached(kind);
+  while (pfn == 0) [[unlikely]] {
+    if (!frame_find_more()) {
+      return PhysAddr();
+    }
+    pfn = take_cached(kind);
+  }
+  frame_make_owned(pfn, kind, site);
+  return PhysAddr(pfn << kPageShift);
+}
+
+void frame_free_at(PhysAddr frame, CallSite site) {
+  const FrameKind kind = frame_make_free(frame, site);
+  const auto pfn = static_cast<std::uint64_t>(frame.pfn());
+  FrameCache& cache = caches.this_cpu();
+  SpinGuard guard(cache.lock);
+  if (cache.count.load(std::memory_order_relaxed) == kCacheCapacity) [[unlikely]] {
+    drain(cache, kBatch);
+  }
+  const std::uint32_t count = cache.count.load(std::memory_order_relaxed);
+  cache.pfns[count] = static_cast<std::uint32_t>(pfn);
+  frame_table[pfn].flags |= kFrameCached;
+  cache.count.store(count + 1, std::memory_order_relaxed);
+  cache.add_in_use(kind, -1);
+}
+
+HOLSTEIN_NOINLINE PhysAddr frame_alloc() {
+  return frame_alloc_at(FrameKind::kKernel, HOLSTEIN_CALL_SITE());
+}
+
+HOLSTEIN_NOINLINE PhysAddr frame_alloc_kind(FrameKind kind) {
+  return frame_alloc_at(kind, HOLSTEIN_CALL_SITE());
+}
+
+HOLSTEIN_NOINLINE void frame_free(PhysAddr frame) { frame_free_at(frame, HOLSTEIN_CALL_SITE()); }
+
+void frame_set_kind(PhysAddr frame, FrameKind kind) {
+  Frame& descriptor = frame_of(frame);
+  HOLSTEIN_DEBUG_ASSERT(descriptor.kind > FrameKind::kFree && kind > FrameKind::kFree);
+  FrameCache& cache = caches.this_cpu();
+  SpinGuard guard(cache.lock);
+  cache.add_in_use(descriptor.kind, -1);
+  cache.add_in_use(kind, 1);
+  descriptor.kind = kind;
+}
+
+Result<void> frame_retain(Frame& frame) {
+  const std::uint32_t before = frame.refs.fetch_add(1, std::memory_order_relaxed);
+  if (before >= kMaxRefs) [[unlikely]] {
+    frame.refs.fetch_sub(1, std::memory_order_relaxed);
+    return fail(Errno::kEAGAIN);
+  }
+  HOLSTEIN_DEBUG_ASSERT(before != 0 && frame.kind > FrameKind::kFree);
+  return {};
+}
+
+HOLSTEIN_NOINLINE void frame_release(Frame& frame) {
+  const std::uint32_t before = frame.refs.fetch_sub(1, std::memory_order_acq_rel);
+  if (before > 1) {
+    return;
+  }
+  if (before == 0) [[unlikely]] {
+    frame.refs.store(0, std::memory_order_relaxed);
+    if (frame.kind <= FrameKind::kFree) {
+      panic_bad_frame_free(physical_of(frame), HOLSTEIN_CALL_SITE());
+    }
+    panic("frame %#llx of kind %u: released from %#llx with refs 0",
+          static_cast<unsigned long long>(physical_of(frame).value()),
+          static_cast<unsigned>(frame.kind), site_address(HOLSTEIN_CALL_SITE()));
+  }
+  frame_free_at(physical_of(frame), HOLSTEIN_CALL_SITE());
+}
+
+void frame_set_reclaimer(std::size_t (*reclaim)()) {
+  reclaimer.store(reclaim, std::memory_order_release);
+}
+
+std::uint64_t frame_drain_caches() {
+  std::uint64_t drained = 0;
+  for (unsigned cpu = 0; cpu < kMaxCpus; ++cpu) {
+    FrameCache& cache = caches.cpu(cpu);
+    if (cache.count.load(std::memory_order_relaxed) == 0) {
+      continue;
+    }
+    SpinGuard guard(cache.lock);
+    drained += cache.count.load(std::memory_order_relaxed);
+    drain(cache, kCacheCapacity);
+  }
+  return drained;
+}
+
+// ---- Figures ----
+
+void frame_add_in_use(FrameKind kind, std::int64_t frames) {
+  FrameCache& cache = caches.this_cpu();
+  SpinGuard guard(cache.lock);
+  cache.add_in_use(kind, frames);
+}
+
+std::uint64_t frame_count_of_kind(FrameKind kind) {
+  std::int64_t sum = 0;
+  for (unsigned cpu = 0; cpu < kMaxCpus; ++cpu) {
+    sum += caches.cpu(cpu).in_use[static_cast<std::size_t>(kind)].load(std::memory_order_relaxed);
+  }
+  // Below zero only while another CPU's changes are seen in half.
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(sum, 0));
+}
+
+std::uint64_t frame_count_cached() {
+  std::uint64_t sum = 0;
+  for (unsigned cpu = 0; cpu < kMaxCpus; ++cpu) {
+    sum += caches.cpu(cpu).count.load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
+void frame_caches_reset() {
+  for (unsigned cpu = 0; cpu < kMaxCpus; ++cpu) {
+    FrameCache& cache = caches.cpu(cpu);
+    SpinGuard guard(cache.lock);
+    cache.count.store(0, std::memory_order_relaxed);
+    for (std::atomic<std::int64_t>& counter : cache.in_use) {
+      counter.store(0, std::memory_order_relaxed);
+    }
+  }
+  reclaimer.store(nullptr, std::memory_order_relaxed);
+}
+
+std::uint64_t frame_validate_caches() {
+  std::uint64_t total = 0;
+  for (unsigned cpu = 0; cpu < kMaxCpus; ++cpu) {
+    FrameCache& cache = caches.cpu(cpu);
+    SpinGuard guard(cache.lock);
+    const std::uint32_t count = cache.count.load(std::memory_order_relaxed);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      Frame& frame = frame_table[cache.pfns[i]];
+      if (frame.kind != FrameKind::kFree || frame.refs.load(std::memory_order_relaxed) != 0 ||
+          (frame.flags & (kFrameSeen | kFrameBlockHead | kFrameCached)) != kFrameCached) {
+        panic("frame cache of CPU %u: frame %#x: kind %u, refs %u, flags %#x", cpu, cache.pfns[i],
+              static_cast<unsigned>(frame.kind), frame.refs.load(std::memory_order_relaxed),
+              frame.flags);
+      }
+      frame.flags |= kFrameSeen;
+    }
+    total += count;
+  }
+  return total;
+}
+
+}  // namespace holstein
