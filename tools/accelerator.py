@@ -12,11 +12,11 @@ from pathlib import Path
 
 from tools import image, qemu, state
 from tools.guest import Guest, Outcome
-from tools.runner import nameless_file
 from tools.image import DiskFile
+from tools.runner import nameless_file
 
 CHOICES = ("auto", "tcg", "kvm")
-_PROOF_SECONDS = 20.0
+_PROOF_SECONDS = 10.0
 
 
 def choose(wanted: str, loader: Path) -> str:

@@ -23,7 +23,7 @@ from tools.runner import BootFiles
 
 _KERNELS = {"opt": ("//kernel:kernel_opt", "kernel/kernel_opt.elf"),
             "debug": ("//kernel:kernel_debug", "kernel/kernel_debug.elf")}
-_LOADER = ("//efi_loader:loader", "efi_loader/BOOTX64.EFI")
+_LOADER = ("//efi_loader:bootx64", "efi_loader/BOOTX64.EFI")
 _INIT = ("//proc/init:holstein-init", "proc/init/holstein-init")
 MODES = tuple(_KERNELS)
 

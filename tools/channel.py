@@ -114,11 +114,8 @@ class HostChannel:
         for start in range(0, len(data), protocol.MAX_PAYLOAD_BYTES):
             piece = data[start:start + protocol.MAX_PAYLOAD_BYTES]
             self._send(protocol.encode(FrameType.DATA, Stream.STDIN, piece))
-        self._resume_source()
-
-    def _resume_source(self) -> None:
         if isinstance(self._source, FdSource):
-            self._source.resume()
+            self._source.resume()  # the others ask again by themselves
 
     def _flush_outbox(self) -> None:
         try:

@@ -10,6 +10,8 @@ _BEGIN = "=== KERNEL PANIC ==="
 _END = "=== END PANIC ==="
 # `  #N 0x<address where it ran> (link 0x<address in kernel.elf>)`
 _FRAME = re.compile(r"^\s*#(\d+)\s+0x[0-9a-fA-F]+\s+\(link 0x([0-9a-fA-F]+)\)")
+# With registers the first frame is the instruction that failed.
+_REGISTERS = re.compile(r"^RIP ", re.MULTILINE)
 _SYMBOLIZERS = ("llvm-symbolizer-19", "/usr/lib/llvm-19/bin/llvm-symbolizer", "llvm-symbolizer")
 _ANSI = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]")
 
@@ -28,8 +30,10 @@ def symbolize(report: str, kernel: Path | None) -> str:
     lines = report.splitlines()
     frames = [(index, match) for index, line in enumerate(lines)
               if (match := _FRAME.match(line)) is not None]
-    # All but the first frame of a backtrace are return addresses: the call is just before.
-    addresses = [int(match[2], 16) - (1 if int(match[1]) > 0 else 0) for _, match in frames]
+    # The others are return addresses: the call is just before.
+    exact = 1 if _REGISTERS.search(report) else 0
+    addresses = [max(0, int(match[2], 16) - (0 if int(match[1]) < exact else 1))
+                 for _, match in frames]
     places = _look_up(addresses, kernel)
     for (index, _), place in zip(frames, places):
         if place:

@@ -46,7 +46,7 @@ def run_built(options: argparse.Namespace, program: list[str], boot: BootFiles) 
 def make_request(options: argparse.Namespace, program: list[str], boot: BootFiles) -> RunRequest:
     append = " ".join(options.append)
     if options.gdb:
-        append = f"nokaslr norandmaps {append}".strip()
+        append = f"nokaslr noaslr {append}".strip()
     return RunRequest(
         boot=boot, argv=program, env=dict(options.env), with_files=options.with_files,
         root=options.root, memory_bytes=options.mem, cpus=options.smp, append=append,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tools import elf, image, qemu
 from tools.channel import Sink, Source
+from tools.conversation import Conversation
 from tools.cpio import Archive
 from tools.guest import DEFAULT_BOOT_TIMEOUT_SECONDS, Guest, GuestResult
 from tools.image import DiskFile
@@ -50,6 +51,8 @@ class RunRequest:
     stdout: str = "stream"  # or "tty" or "closed"; what a tty prints comes back as `terminal`
     stderr: str = "stream"
     stdin_is_tty: bool = False
+    # Typed on the terminal instead of `stdin`: (text to wait for, keys) one after the other.
+    conversation: list[tuple[bytes, bytes]] | None = None
     window: tuple[int, int] = (24, 80)  # rows, columns of the terminal
     env: dict[str, str] = dataclasses.field(default_factory=dict)
     cwd: str = "/"
@@ -96,6 +99,8 @@ class Prepared:
 
 def prepare(request: RunRequest) -> Prepared:
     """Builds the image. Raises ProgramError, TreeError, RequestError or OSError."""
+    if request.conversation is not None:
+        request = dataclasses.replace(request, stdin_is_tty=True, stdin=b"")
     if request.root is not None:
         tree, applets = image.root_tree(request.root), frozenset()
     else:
@@ -131,6 +136,9 @@ def run_guest(request: RunRequest,
     try:
         sinks = {stream: CaptureSink() for stream in sinks_wanted(prepared.job)}
         source = None if request.stdin is None else BytesSource(request.stdin)
+        if request.conversation is not None:
+            source = Conversation(request.conversation)
+            sinks[Stream.TERMINAL] = source.terminal
         guest = start_guest(request, prepared, source, sinks, on_log=on_log)
         try:
             if prepared.job.uses_terminal:

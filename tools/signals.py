@@ -25,12 +25,14 @@ class Interrupted(BaseException):
 class Signals:
     """A context manager: inside it signals are caught; `watch` hands them to callbacks.
 
-    A fatal signal that arrives before `watch` (or after `unwatch`) raises Interrupted.
+    A fatal signal that arrives before `watch` raises Interrupted; after `unwatch` it is too late to
+    matter, and must not keep the terminal from being restored.
     """
 
     def __init__(self) -> None:
         self._saved: dict[int, object] = {}
         self._loop: EventLoop | None = None
+        self._is_over = False
         self._on_fatal: Callable[[int], None] = lambda number: None
         self._on_other: dict[int, Callable[[], None]] = {}
 
@@ -59,11 +61,14 @@ class Signals:
         loop.watch(self._read_fd, READ, self._on_ready)
 
     def unwatch(self) -> None:
+        self._is_over = True
         if self._loop is not None:
             self._loop.watch(self._read_fd, 0, self._on_ready)
             self._loop = None
 
     def _handle(self, number: int, _frame) -> None:
+        if self._is_over:
+            return
         if self._loop is None and number in _FATAL:
             raise Interrupted(number)
         if self._loop is None and number == signal.SIGTSTP:

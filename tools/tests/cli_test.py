@@ -106,7 +106,7 @@ class RequestTest(unittest.TestCase):
 
     def test_gdb_switches_randomisation_off_and_waits_for_ever(self):
         request = self.request("--gdb", "--append", "loglevel=7", "x")
-        self.assertEqual(request.append, "nokaslr norandmaps loglevel=7")
+        self.assertEqual(request.append, "nokaslr noaslr loglevel=7")
         self.assertIsNone(request.boot_timeout_seconds)
         self.assertGreater(request.gdb_port, 0)
 

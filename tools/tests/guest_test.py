@@ -106,6 +106,13 @@ class GuestTest(unittest.TestCase):
         self.assertFalse(result.powered_off)
         self.assertIn("did not power off", result.message)
 
+    def test_a_conversation_types_when_it_is_time(self):
+        result = self.run_scene("echo_keys", stdout="tty", stderr="tty", window=(5, 6),
+                                conversation=[(b"size 5 6", b"a"), (b"key 97", b"bc"),
+                                              (b"key 99", b"q")])
+        self.assertEqual(result.exit_status, 0)
+        self.assertEqual(result.terminal, b"ready\r\nsize 5 6\r\nkey 97\r\nkey 98\r\nkey 99\r\n")
+
     def test_nothing_is_left_behind(self):
         before = set(os.listdir("/proc/self/fd")), set(os.listdir(tempfile.gettempdir()))
         self.run_scene("cat", stdin=b"x")

@@ -52,12 +52,16 @@ class SymbolizeTest(unittest.TestCase):
             call = next(number for number, line in enumerate(lines) if "call" in line and
                         "inner" in line)
             after_call = lines[call + 1].split(":")[0].strip()
-            report = (f"=== KERNEL PANIC ===\nwhy\n  #0 0xffff{trap} (link 0x{trap})\n"
+            report = (f"=== KERNEL PANIC ===\nwhy\nRIP 0x1\n  #0 0xffff{trap} (link 0x{trap})\n"
                       f"  #1 0xffff{after_call} (link 0x{after_call})\n"
                       "  #2 0x1 (link 0x1)\n=== END PANIC ===")
             text = panic_report.symbolize(report, program)
+            called = panic_report.symbolize(
+                f"=== KERNEL PANIC ===\nwhy\n  #0 0xffff{after_call} (link 0x{after_call})\n",
+                program)
         self.assertRegex(text, r"#0 .*\n\s+inner at .*code\.c:3\n")
         self.assertRegex(text, r"#1 .*\n\s+outer at .*code\.c:5\n")
+        self.assertRegex(called, r"#0 .*\n\s+outer at .*code\.c:5")
         self.assertIn("  #2 0x1 (link 0x1)\n", text)
 
     def test_without_symbols_the_report_stays(self):
