@@ -10,6 +10,7 @@
 #include "lib/ref.h"
 #include "lib/result.h"
 #include "vm/frame.h"
+#include "vm/page_tree.h"
 
 namespace holstein {
 
@@ -25,25 +26,28 @@ class PageCache : public RefCounted<PageCache> {
   std::uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_acquire); }
   // Grows (a hole) or shrinks. Shrinking drops the pages beyond the end, zeroes the rest of the
   // last one, and takes them out of every address space that maps them (they get SIGBUS).
-  // EFBIG past kMaxFileBytes.
+  // EFBIG past kMaxFileBytes. ENOMEM: a page table could not be copied; the size is as it was.
+  // Calls of resize() for one cache are serialised by the caller (a file's, by its inode's lock).
   [[nodiscard]] Result<void> resize(std::uint64_t size_bytes) EXCLUDES(lock_);
 
-  // The frame of page `index` with a reference for the caller. A hole becomes a zeroed page where
-  // `create`, else gives the zero frame (which takes no reference). ENXIO: beyond the last page.
+  // The frame of page `index` with a reference for the caller. A hole becomes a zeroed page
+  // for kCreate, else gives the zero frame (which takes no reference). ENXIO: beyond the last page.
   enum class Missing : std::uint8_t { kCreate, kZeroFrame };
   [[nodiscard]] Result<PhysAddr> get_page(std::uint64_t index, Missing missing) EXCLUDES(lock_);
 
   // Puts a whole initialised frame (refs 1, the caller's reference passes to the cache) at `index`,
-  // which must be a hole: how the initramfs is adopted in place. Does not change the size.
+  // which must be a hole: how the initramfs is adopted in place. Does not change the size. EEXIST,
+  // ENOMEM, EFBIG: the frame stays with the caller.
   [[nodiscard]] Result<void> adopt_page(std::uint64_t index, PhysAddr frame) EXCLUDES(lock_);
 
   // Bytes for read() and write(). read_at: bytes done, short at the end of the file. write_at grows
   // the file; bytes done is less than asked only where memory ran out (then at least 1, else
-  // ENOSPC).
+  // ENOSPC) or the file would pass kMaxFileBytes (EFBIG where nothing fits).
   [[nodiscard]] Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> to);
   [[nodiscard]] Result<std::size_t> write_at(std::uint64_t offset, std::span<const std::byte> from);
 
-  // Frees whole pages inside the range and zeroes the edges (FALLOC_FL_PUNCH_HOLE).
+  // Frees whole pages inside the range and zeroes the edges (FALLOC_FL_PUNCH_HOLE). A page that
+  // somebody maps is zeroed in place: its mappings stay as they are.
   [[nodiscard]] Result<void> punch_hole(std::uint64_t offset, std::uint64_t size_bytes);
 
   std::uint64_t page_count() const { return pages_.load(std::memory_order_relaxed); }
@@ -52,13 +56,23 @@ class PageCache : public RefCounted<PageCache> {
 
  private:
   friend class RefCounted<PageCache>;
-  struct Node;
   PageCache() = default;
+
+  // The frame at `index`, a cleared one (or, where `contents` says so, one with undefined contents)
+  // where there was a hole. ENOMEM.
+  enum class Contents : std::uint8_t { kCleared, kUndefined };
+  Result<PhysAddr> find_or_create_locked(std::uint64_t index, Contents contents) REQUIRES(lock_);
+  // Drops the pages [first, end).
   void remove_pages_locked(std::uint64_t first, std::uint64_t end) REQUIRES(lock_);
+  // Zeroes [start, end), which lies in one page, where that page is present.
+  void clear_part_locked(std::uint64_t start, std::uint64_t end) REQUIRES(lock_);
+  // Zeroes what a mapping may have written into the last page beyond the end of the file, up to
+  // `limit`: it becomes readable when the file grows.
+  void clear_beyond_end_locked(std::uint64_t limit) REQUIRES(lock_);
 
   mutable Mutex lock_{LockRank::kPageCache};
-  Node* root_ GUARDED_BY(lock_) = nullptr;
-  unsigned height_ GUARDED_BY(lock_) = 0;  // levels of nodes; covers 64^height pages
+  PageTree tree_ GUARDED_BY(lock_);
+  // Changed under lock_; the size may be read without.
   std::atomic<std::uint64_t> size_bytes_ = 0;
   std::atomic<std::uint64_t> pages_ = 0;
 };
