@@ -27,7 +27,7 @@ _LOADER = ("//efi_loader:bootx64", "efi_loader/BOOTX64.EFI")
 _INIT = ("//proc/init:holstein-init", "proc/init/holstein-init")
 MODES = tuple(_KERNELS)
 
-_PROGRESS_LINE = re.compile(r"^\[[\d,]+ / [\d,]+\]")
+_PROGRESS_LINE = re.compile(r"^(\[[\d,]+ / [\d,]+\]|Loading:|Analyzing:)")
 _ERROR_LINES = 200
 _TOOLS = ("/usr/lib/llvm-19/bin/clang", "/usr/lib/llvm-19/bin/lld", "/usr/bin/bazel",
           "/usr/bin/bazel-real", "/etc/bazel.bazelrc", os.path.expanduser("~/.bazelrc"))

@@ -57,7 +57,8 @@ def run(request: RunRequest, show_log: bool, before_start=lambda prepared: None,
                 prepared.close()
             status = result.exit_status
             if result.message and not died_of:
-                standard_streams.say(f"holstein: {result.message}")
+                own = result.message.startswith("holstein")
+                standard_streams.say(result.message if own else f"holstein: {result.message}")
             if show_log and result.qemu_errors:
                 standard_streams.say(result.qemu_errors)
     except signals.Interrupted as interrupted:
