@@ -4,7 +4,7 @@ Invariants, kept by HostChannel and checked where frames arrive:
   C1. Of each stream at most WINDOW_BYTES are unacknowledged. The host gives credit for output only
       once the bytes are written (or thrown away because nobody reads), so memory here is bounded.
   C2. A stream whose other end does not move never holds up another stream: no call here blocks,
-      and the frames to the guest that wait for the socket are bounded by _OUTBOX_BYTES plus C1.
+      and the frames to the guest that wait for the socket are bounded.
   C3. After the guest's last frame (EXIT_STATUS or STATUS_ERROR) nothing more is accepted.
 """
 
@@ -19,6 +19,8 @@ from tools.streams import BytesSource, CaptureSink, FdSink, FdSource
 _RECEIVE_BYTES = 256 * 1024
 # Standard input is not read while this much waits for the socket already.
 _OUTBOX_BYTES = 128 * 1024
+# A guest that sends but never takes what we answer is not listened to beyond this.
+_OUTBOX_LIMIT_BYTES = 1 << 20
 # Credit is given back in pieces of this size, or at once when a sink has nothing left.
 _CREDIT_BYTES = 32 * 1024
 
@@ -136,7 +138,9 @@ class HostChannel:
 
     def _watch_socket(self) -> None:
         if not self.closed:
-            self._loop.watch(self._socket.fileno(), READ | (WRITE if self._outbox else 0),
+            listens = len(self._outbox) < _OUTBOX_LIMIT_BYTES
+            self._loop.watch(self._socket.fileno(),
+                             (READ if listens else 0) | (WRITE if self._outbox else 0),
                              self._on_socket)
 
     def _on_socket(self, events: int) -> None:

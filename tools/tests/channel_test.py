@@ -393,6 +393,28 @@ class HostileTest(unittest.TestCase):
         os.close(reader)
         os.close(writer)
 
+    def test_a_guest_that_sends_and_never_listens_fills_no_memory(self):
+        largest = [0]
+
+        def play(guest):
+            guest.hello()
+            frames = protocol.encode(FrameType.DATA, Stream.STDOUT, b"x") * 4096
+            guest.socket.settimeout(0.5)
+            try:
+                for _ in range(400):
+                    guest.send(frames)
+            except TimeoutError:
+                pass
+
+        harness = Harness(play)
+
+        def over():
+            largest[0] = max(largest[0], len(harness.channel._outbox))
+            return False
+
+        harness.run(until=over)
+        self.assertLess(largest[0], 3 << 20)
+
     def test_a_guest_that_goes_away_is_noticed(self):
         harness = Harness(lambda guest: guest.hello()).run()
         self.assertTrue(harness.channel.closed)
