@@ -1,0 +1,146 @@
+#include "kernel/boot_test.h"
+
+#include <cstring>
+#include <iterator>
+
+#include "kernel/image.h"
+#include "kernel/x86/instructions.h"
+#include "kernel/x86/table_walk.h"
+#include "lib/log.h"
+#include "lib/panic.h"
+#include "lib/spinlock.h"
+#include "vm/frame.h"
+#include "vm/kmalloc.h"
+
+namespace holstein {
+namespace {
+
+// Hides a value from the compiler, which would otherwise see the mistakes below coming.
+template <class T>
+T opaque(T value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
+void write_byte(std::uint64_t address) {
+  *opaque(reinterpret_cast<volatile char*>(address)) = 1;
+}
+
+void null_dereference() { write_byte(8); }
+
+[[clang::noinline]] unsigned recurse(unsigned depth) {
+  volatile char frame[256];
+  frame[depth & 255] = static_cast<char>(depth);
+  if (depth == UINT32_MAX) {
+    return 0;
+  }
+  return recurse(opaque(depth + 1)) + static_cast<unsigned>(frame[0]);
+}
+void stack_overflow() { recurse(0); }
+
+void bad_free() { kfree(opaque(static_cast<char*>(kmalloc(64)) + 8)); }
+
+void double_free() {
+  void* block = kmalloc(64);
+  kfree(opaque(block));
+  kfree(opaque(block));
+}
+
+void takes_a_number(std::uint64_t) {}
+void wrong_type_call() {
+  using Other = int (*)(const char*, int);
+  opaque(reinterpret_cast<Other>(reinterpret_cast<std::uint64_t>(&takes_a_number)))("", 1);
+}
+
+void write_to_code() { write_byte(address_of(__text_start)); }
+
+void write_to_constants() { write_byte(address_of(__rodata_start)); }
+
+// The same code by its other address.
+void write_to_code_by_direct_map() {
+  const auto leaf = x86::walk_tables(VirtAddr(address_of(__text_start)));
+  HOLSTEIN_ASSERT(leaf.has_value());
+  write_byte(reinterpret_cast<std::uint64_t>(phys_to_virt(leaf->entry.target())));
+}
+
+void execute_data() {
+  static char code[16] = {'\xc3'};
+  opaque(reinterpret_cast<void (*)()>(code))();
+}
+
+void touch_user_memory() { write_byte(0x400000); }
+
+void assertion() { HOLSTEIN_ASSERT(opaque(1) == 2); }
+
+void smash_stack() {
+  char buffer[16];
+  std::memset(opaque(&buffer[0]), 'A', 64);
+  asm volatile("" : : "r"(&buffer[0]) : "memory");
+}
+
+void invalid_opcode() { asm volatile("ud2"); }
+
+void divide_by_zero() {
+  asm volatile("xorl %%edx, %%edx; movl $1, %%eax; xorl %%ecx, %%ecx; divl %%ecx"
+               :
+               :
+               : "eax", "ecx", "edx", "cc");
+}
+
+void non_canonical() { write_byte(0x8000000000000000); }
+
+void panic_in_panic() {
+  // The report's own output meets a broken frame chain: it must still end.
+  asm volatile("movq $0x1234567, %%rbp; ud2" : : : "memory");
+}
+
+void hang() {
+  while (true) {
+    x86::cli();
+    x86::hlt();
+  }
+}
+
+struct Test {
+  std::string_view kind;
+  void (*run)();
+};
+
+constexpr Test kTests[] = {
+    {"null", null_dereference},
+    {"stack_overflow", stack_overflow},
+    {"bad_free", bad_free},
+    {"double_free", double_free},
+    {"kcfi", wrong_type_call},
+    {"write_text", write_to_code},
+    {"write_rodata", write_to_constants},
+    {"write_text_alias", write_to_code_by_direct_map},
+    {"execute_data", execute_data},
+    {"user_access", touch_user_memory},
+    {"assert", assertion},
+    {"stack_smash", smash_stack},
+    {"invalid_opcode", invalid_opcode},
+    {"divide", divide_by_zero},
+    {"non_canonical", non_canonical},
+    {"broken_frames", panic_in_panic},
+    {"hang", hang},
+};
+
+}  // namespace
+
+void run_boot_test(std::string_view kind) {
+  if (kind.empty()) {
+    return;
+  }
+  for (const Test& test : kTests) {
+    if (test.kind == kind) {
+      log(LogLevel::kNotice, "panic_test: %.*s", static_cast<int>(kind.size()), kind.data());
+      test.run();
+      panic("panic_test=%.*s went unnoticed", static_cast<int>(kind.size()), kind.data());
+    }
+  }
+  log(LogLevel::kWarning, "panic_test: there is no '%.*s'", static_cast<int>(kind.size()),
+      kind.data());
+}
+
+}  // namespace holstein
