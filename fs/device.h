@@ -25,7 +25,9 @@ class CharacterDevice {
                                                      std::uint32_t count, CharacterDevice& device);
 CharacterDevice* find_character_device(std::uint64_t device);
 
-// null, zero, full, random, urandom, kmsg (major 1), tty, console (major 5).
-[[nodiscard]] Result<void> register_standard_devices();
+// null, zero, full, random, urandom, kmsg (major 1: fs/memory_devices.cc).
+[[nodiscard]] Result<void> register_memory_devices();
+// tty, console (major 5: fs/terminal_devices.cc).
+[[nodiscard]] Result<void> register_terminal_devices();
 
 }  // namespace holstein

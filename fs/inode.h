@@ -81,7 +81,7 @@ class Inode : public RefCounted<Inode> {
   Inode(Superblock& superblock, FileType type, std::uint64_t number);
   virtual ~Inode();
 
-  Superblock& superblock() const { return superblock_; }
+  Superblock& superblock() const { return *superblock_; }
   FileType type() const { return type_; }
   bool is_directory() const { return type_ == FileType::kDirectory; }
   bool is_regular() const { return type_ == FileType::kRegular; }
@@ -108,12 +108,23 @@ class Inode : public RefCounted<Inode> {
   // Takes set-user-id and set-group-id away after a write by somebody without CAP_FSETID.
   void drop_set_id(const Credentials& who);
 
+  // Initial values, before the inode is seen by anybody.
+  void initialise(std::uint32_t permissions, std::uint32_t uid, std::uint32_t gid,
+                  std::uint32_t links, std::uint64_t special_device = 0) EXCLUDES(metadata_lock_);
+  // For the file system that holds this inode's names.
+  void add_links(std::int32_t difference) EXCLUDES(metadata_lock_);
+  // For images that bring their own times.
+  void set_modified_time(FileTime time) EXCLUDES(metadata_lock_);
+
   // ---- Directories: `self` is this directory's own dentry; `lock` is held unless said otherwise
   // ---- ENOENT where there is no such name. Never called for "." and "..".
   virtual Result<RefPtr<Dentry>> lookup(Dentry& self, std::string_view name) REQUIRES(lock);
   // The name is known to be free. EPERM, ENOSPC, ENOMEM; on failure nothing was made.
   virtual Result<RefPtr<Dentry>> create(Dentry& self, std::string_view name,
                                         const CreateRequest& request) REQUIRES(lock);
+  // A regular file without a name (O_TMPFILE), whose dentry counts as removed. Takes no lock.
+  // EOPNOTSUPP where this file system cannot.
+  virtual Result<RefPtr<Dentry>> create_unnamed(Dentry& self, const CreateRequest& request);
   virtual Result<RefPtr<Dentry>> link(Dentry& self, std::string_view name, Inode& target)
       REQUIRES(lock);
   // Takes out `child`, a file or an empty directory (ENOTEMPTY). `child` must be in this directory.
@@ -158,16 +169,8 @@ class Inode : public RefCounted<Inode> {
 
   mutable Mutex lock{LockRank::kInode};
 
- protected:
-  friend class RefCounted<Inode>;
-  // Initial values, before the inode is seen by anybody.
-  void initialise(std::uint32_t permissions, std::uint32_t uid, std::uint32_t gid,
-                  std::uint32_t links, std::uint64_t special_device = 0) EXCLUDES(metadata_lock_);
-  void add_links(std::int32_t difference) EXCLUDES(metadata_lock_);
-  // For images that bring their own times.
-  void set_modified_time(FileTime time) EXCLUDES(metadata_lock_);
-
  private:
+  friend class RefCounted<Inode>;
   struct Metadata {
     std::uint32_t permissions = 0;
     std::uint32_t uid = 0;
@@ -176,7 +179,7 @@ class Inode : public RefCounted<Inode> {
     FileTime accessed = 0, modified = 0, changed = 0, created = 0;
   };
 
-  Superblock& superblock_;
+  const RefPtr<Superblock> superblock_;
   const FileType type_;
   const std::uint64_t number_;
   std::uint64_t special_device_ = 0;  // set by initialise() only

@@ -1,6 +1,7 @@
 // Advisory locks of one file: flock(2) and fcntl(2) record locks (POSIX and open-file-description).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "lib/mutex.h"
@@ -43,14 +44,17 @@ class FileLocks {
     const void* open_file;
     LockKind kind;
   };
-  bool flock_is_free_locked(const void* open_file, LockKind kind) REQUIRES(lock_);
+  // Takes the open file's lock out; false where it had none.
+  bool take_flock_locked(const void* open_file) REQUIRES(lock_);
   const RecordLock* conflict_locked(const RecordLock& wanted) REQUIRES(lock_);
   Result<void> apply_locked(const RecordLock& wanted) REQUIRES(lock_);
+  void announce_release() EXCLUDES(lock_);
+  Result<void> wait_for_change(std::uint32_t seen) EXCLUDES(lock_);
 
   Mutex lock_{LockRank::kPipe};
   Vec<Flock> flocks_ GUARDED_BY(lock_);
-  Vec<RecordLock> records_ GUARDED_BY(lock_);  // by start; one owner's never overlap
-  std::atomic<std::uint32_t> changes_ = 0;
+  Vec<RecordLock> records_ GUARDED_BY(lock_);  // in no order; one owner's never overlap
+  std::atomic<std::uint32_t> changes_ = 0;     // counts releases
   WaitQueue released_;
 };
 

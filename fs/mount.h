@@ -2,7 +2,6 @@
 #pragma once
 
 #include <atomic>
-#include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <string_view>
 
@@ -36,11 +35,13 @@ class Superblock : public RefCounted<Superblock> {
   const char* type_name_;
   const std::uint64_t device_;
   std::atomic<std::uint64_t> next_inode_ = 0;
+  friend class Mount;
+  std::atomic<std::uint32_t> mounts_ = 0;
 };
 
 // Where a file system appears. parent_ and mount_point_ are null for the root mount and for the
 // internal ones (pipes), and are set once otherwise.
-class Mount : public RefCounted<Mount>, public boost::intrusive::list_base_hook<> {
+class Mount : public RefCounted<Mount> {
  public:
   // `source` is what /proc/mounts shows in its first column.
   static Result<RefPtr<Mount>> create(RefPtr<Superblock> superblock, RefPtr<Dentry> root,
@@ -66,6 +67,7 @@ class Mount : public RefCounted<Mount>, public boost::intrusive::list_base_hook<
   String source_;
   Path point_;             // MountTable's lock
   bool attached_ = false;  // MountTable's lock
+  Mount* next_ = nullptr;  // MountTable's lock
 };
 
 // All mounts of the system. The lock is a spinlock that is held for a list walk only.
@@ -86,9 +88,10 @@ class MountTable {
   RefPtr<Mount> root();
 
  private:
-  using List = boost::intrusive::list<Mount, boost::intrusive::constant_time_size<false>>;
   SpinLock lock_{LockRank::kFirstSpinLock};
-  List mounts_ GUARDED_BY(lock_);
+  // In the order of attachment; each holds one reference.
+  Mount* first_ GUARDED_BY(lock_) = nullptr;
+  void append_locked(RefPtr<Mount> mount) REQUIRES(lock_);
 };
 
 MountTable& mount_table();

@@ -25,9 +25,14 @@ namespace holstein::vfs {
 // The same for a place that is known: permission checks, truncation, ETXTBSY.
 [[nodiscard]] Result<RefPtr<File>> open_at(const Path& place, std::uint32_t flags,
                                            const Credentials& who);
-// For exec: a regular file that `who` may execute, on a mount without noexec. EACCES otherwise.
+// For exec: a regular file that the caller may execute, on a mount without noexec; EACCES
+// otherwise. Looks at kOpenNoFollow in `flags`, and at kResolveEmpty (AT_EMPTY_PATH).
 [[nodiscard]] Result<RefPtr<File>> open_executable(const PathContext& context, const Path* base,
                                                    std::string_view path, std::uint32_t flags);
+
+// Owner, group and set-group-id of a new file in `parent`; `permissions` after umask.
+CreateRequest new_file_request(const Inode& parent, FileType type, std::uint32_t permissions,
+                               const Credentials& who);
 
 // ---- Names (fs/names.cc, fs/rename.cc) ----------------------------------------------------------
 // `mode` with its type bits (0 means a regular file), as mknod(2) has it.

@@ -25,6 +25,11 @@ void signal_group(std::int32_t group, int signal);
 // To the leader of a session (SIGHUP of a terminal that hung up).
 void signal_session_leader(std::int32_t session, int signal);
 
+// RLIMIT_FSIZE of the caller in bytes; UINT64_MAX: none.
+std::uint64_t caller_file_size_limit();
+// Sends `signal` from the kernel to the caller (SIGXFSZ, SIGTTIN in a wait).
+void signal_caller(int signal);
+
 // Runs `body(argument)` in a kernel thread of its own. EAGAIN, ENOMEM.
 [[nodiscard]] Result<void> start_kernel_thread(const char* name, void (*body)(void* argument),
                                                void* argument);

@@ -34,6 +34,5 @@ struct TmpfsOptions {
 // Puts an inode of another kind into the tree (/dev/host/stdin).
 [[nodiscard]] Result<RefPtr<Dentry>> tmpfs_insert(Dentry& directory, std::string_view name,
                                                   RefPtr<Inode> inode);
-Superblock& superblock_of(Dentry& dentry);
 
 }  // namespace holstein
