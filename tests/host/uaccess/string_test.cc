@@ -115,6 +115,17 @@ TEST_F(StringTest, ALimitBeforeTheEndIsNotAFault) {
   }
 }
 
+TEST_F(StringTest, ALimitInTheMiddleOfAPageIsKept) {
+  area_.fill_pattern();
+  for (std::size_t limit = 0; limit <= kPageSize; limit += limit < 64 ? 1 : 31) {
+    for (std::size_t alignment = 0; alignment < 8; ++alignment) {
+      const RawString result = copy(kPageSize - 50 + alignment, limit);
+      ASSERT_EQ(result.end, StringEnd::kUnterminated) << limit;
+      ASSERT_EQ(result.length, limit);
+    }
+  }
+}
+
 TEST_F(StringTest, OnlyANulEndsAString) {
   // Every byte value but 0, in every place of a word: those that confuse the trick with the word.
   for (int value = 1; value < 256; ++value) {

@@ -71,7 +71,9 @@ TEST_F(ValueTest, ReadOnlyMemoryIsReadAndNotWritten) {
   }
   for (const std::size_t bytes : {4, 8}) {
     // The locked instruction writes even where the comparison fails.
-    EXPECT_EQ(border::compare_exchange(area_.address(), 1, 2, bytes).fault, 1u);
+    const RawValue found = border::compare_exchange(area_.address(), 1, 2, bytes);
+    EXPECT_EQ(found.fault, 1u);
+    EXPECT_EQ(found.value, 0u);
   }
   EXPECT_EQ(get(area_.address(), 8).value, 0u);
 }
