@@ -93,7 +93,7 @@ class [[clang::trivial_abi]] UserPtr {
  public:
   // The null pointer.
   constexpr UserPtr() = default;
-  constexpr UserPtr(const UserPtr& other) : address_(other.address_) {}
+  constexpr UserPtr(const UserPtr& other) noexcept : address_(other.address_) {}
   constexpr UserPtr& operator=(const UserPtr& other) {
     address_ = other.address_;
     return *this;
@@ -219,7 +219,7 @@ template <UserType T, Direction D>
 class [[clang::trivial_abi]] UserSpan {
  public:
   constexpr UserSpan() = default;
-  constexpr UserSpan(const UserSpan& other) : address_(other.address_), count_(other.count_) {}
+  constexpr UserSpan(const UserSpan& other) noexcept : address_(other.address_), count_(other.count_) {}
   constexpr UserSpan& operator=(const UserSpan& other) {
     address_ = other.address_;
     count_ = other.count_;
@@ -341,7 +341,7 @@ constexpr UserSpan<T, D> UserPtr<T, D>::span(std::size_t count) const {
 class [[clang::trivial_abi]] UserString {
  public:
   constexpr UserString() = default;
-  constexpr UserString(const UserString& other) : address_(other.address_) {}
+  constexpr UserString(const UserString& other) noexcept : address_(other.address_) {}
   constexpr UserString& operator=(const UserString& other) {
     address_ = other.address_;
     return *this;

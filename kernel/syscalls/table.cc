@@ -1,0 +1,250 @@
+#include "kernel/syscalls/table.h"
+
+#include <algorithm>
+
+#include "kernel/syscalls/handlers.h"
+
+namespace holstein {
+namespace {
+
+// In the order of their numbers (Linux's arch/x86/entry/syscalls/syscall_64.tbl has the same).
+constexpr SystemCall kSystemCalls[] = {
+    system_call<&sys_read>(0, "read"),
+    system_call<&sys_write>(1, "write"),
+    system_call<&sys_open>(2, "open"),
+    system_call<&sys_close>(3, "close"),
+    system_call<&sys_stat>(4, "stat"),
+    system_call<&sys_fstat>(5, "fstat"),
+    system_call<&sys_lstat>(6, "lstat"),
+    system_call<&sys_poll>(7, "poll"),
+    system_call<&sys_lseek>(8, "lseek"),
+    system_call<&sys_mmap>(9, "mmap"),
+    system_call<&sys_mprotect>(10, "mprotect"),
+    system_call<&sys_munmap>(11, "munmap"),
+    system_call<&sys_brk>(12, "brk"),
+    system_call<&sys_rt_sigaction>(13, "rt_sigaction"),
+    system_call<&sys_rt_sigprocmask>(14, "rt_sigprocmask"),
+    system_call<&sys_rt_sigreturn>(15, "rt_sigreturn"),
+    system_call<&sys_ioctl>(16, "ioctl"),
+    system_call<&sys_pread64>(17, "pread64"),
+    system_call<&sys_pwrite64>(18, "pwrite64"),
+    system_call<&sys_readv>(19, "readv"),
+    system_call<&sys_writev>(20, "writev"),
+    system_call<&sys_access>(21, "access"),
+    system_call<&sys_pipe>(22, "pipe"),
+    system_call<&sys_select>(23, "select"),
+    system_call<&sys_sched_yield>(24, "sched_yield"),
+    system_call<&sys_mremap>(25, "mremap"),
+    system_call<&sys_msync>(26, "msync"),
+    system_call<&sys_mincore>(27, "mincore"),
+    system_call<&sys_madvise>(28, "madvise"),
+    system_call<&sys_dup>(32, "dup"),
+    system_call<&sys_dup2>(33, "dup2"),
+    system_call<&sys_pause>(34, "pause"),
+    system_call<&sys_nanosleep>(35, "nanosleep"),
+    system_call<&sys_getitimer>(36, "getitimer"),
+    system_call<&sys_alarm>(37, "alarm"),
+    system_call<&sys_setitimer>(38, "setitimer"),
+    system_call<&sys_getpid>(39, "getpid"),
+    system_call<&sys_sendfile>(40, "sendfile"),
+    system_call<&sys_socket>(41, "socket"),
+    system_call<&sys_socketpair>(53, "socketpair"),
+    system_call<&sys_clone>(56, "clone"),
+    system_call<&sys_fork>(57, "fork"),
+    system_call<&sys_vfork>(58, "vfork"),
+    system_call<&sys_execve>(59, "execve"),
+    system_call<&sys_exit>(60, "exit"),
+    system_call<&sys_wait4>(61, "wait4"),
+    system_call<&sys_kill>(62, "kill"),
+    system_call<&sys_uname>(63, "uname"),
+    system_call<&sys_fcntl>(72, "fcntl"),
+    system_call<&sys_flock>(73, "flock"),
+    system_call<&sys_fsync>(74, "fsync"),
+    system_call<&sys_fsync>(75, "fdatasync"),
+    system_call<&sys_truncate>(76, "truncate"),
+    system_call<&sys_ftruncate>(77, "ftruncate"),
+    system_call<&sys_getcwd>(79, "getcwd"),
+    system_call<&sys_chdir>(80, "chdir"),
+    system_call<&sys_fchdir>(81, "fchdir"),
+    system_call<&sys_rename>(82, "rename"),
+    system_call<&sys_mkdir>(83, "mkdir"),
+    system_call<&sys_rmdir>(84, "rmdir"),
+    system_call<&sys_creat>(85, "creat"),
+    system_call<&sys_link>(86, "link"),
+    system_call<&sys_unlink>(87, "unlink"),
+    system_call<&sys_symlink>(88, "symlink"),
+    system_call<&sys_readlink>(89, "readlink"),
+    system_call<&sys_chmod>(90, "chmod"),
+    system_call<&sys_fchmod>(91, "fchmod"),
+    system_call<&sys_chown>(92, "chown"),
+    system_call<&sys_fchown>(93, "fchown"),
+    system_call<&sys_lchown>(94, "lchown"),
+    system_call<&sys_umask>(95, "umask"),
+    system_call<&sys_gettimeofday>(96, "gettimeofday"),
+    system_call<&sys_getrlimit>(97, "getrlimit"),
+    system_call<&sys_getrusage>(98, "getrusage"),
+    system_call<&sys_sysinfo>(99, "sysinfo"),
+    system_call<&sys_times>(100, "times"),
+    system_call<&sys_getuid>(102, "getuid"),
+    system_call<&sys_syslog>(103, "syslog"),
+    system_call<&sys_getgid>(104, "getgid"),
+    system_call<&sys_setuid>(105, "setuid"),
+    system_call<&sys_setgid>(106, "setgid"),
+    system_call<&sys_geteuid>(107, "geteuid"),
+    system_call<&sys_getegid>(108, "getegid"),
+    system_call<&sys_setpgid>(109, "setpgid"),
+    system_call<&sys_getppid>(110, "getppid"),
+    system_call<&sys_getpgrp>(111, "getpgrp"),
+    system_call<&sys_setsid>(112, "setsid"),
+    system_call<&sys_setreuid>(113, "setreuid"),
+    system_call<&sys_setregid>(114, "setregid"),
+    system_call<&sys_getgroups>(115, "getgroups"),
+    system_call<&sys_setgroups>(116, "setgroups"),
+    system_call<&sys_setresuid>(117, "setresuid"),
+    system_call<&sys_getresuid>(118, "getresuid"),
+    system_call<&sys_setresgid>(119, "setresgid"),
+    system_call<&sys_getresgid>(120, "getresgid"),
+    system_call<&sys_getpgid>(121, "getpgid"),
+    system_call<&sys_setfsuid>(122, "setfsuid"),
+    system_call<&sys_setfsgid>(123, "setfsgid"),
+    system_call<&sys_getsid>(124, "getsid"),
+    system_call<&sys_capget>(125, "capget"),
+    system_call<&sys_capset>(126, "capset"),
+    system_call<&sys_rt_sigpending>(127, "rt_sigpending"),
+    system_call<&sys_rt_sigtimedwait>(128, "rt_sigtimedwait"),
+    system_call<&sys_rt_sigqueueinfo>(129, "rt_sigqueueinfo"),
+    system_call<&sys_rt_sigsuspend>(130, "rt_sigsuspend"),
+    system_call<&sys_sigaltstack>(131, "sigaltstack"),
+    system_call<&sys_utime>(132, "utime"),
+    system_call<&sys_mknod>(133, "mknod"),
+    system_call<&sys_personality>(135, "personality"),
+    system_call<&sys_statfs>(137, "statfs"),
+    system_call<&sys_fstatfs>(138, "fstatfs"),
+    system_call<&sys_getpriority>(140, "getpriority"),
+    system_call<&sys_setpriority>(141, "setpriority"),
+    system_call<&sys_sched_setparam>(142, "sched_setparam"),
+    system_call<&sys_sched_getparam>(143, "sched_getparam"),
+    system_call<&sys_sched_setscheduler>(144, "sched_setscheduler"),
+    system_call<&sys_sched_getscheduler>(145, "sched_getscheduler"),
+    system_call<&sys_sched_get_priority_max>(146, "sched_get_priority_max"),
+    system_call<&sys_sched_get_priority_min>(147, "sched_get_priority_min"),
+    system_call<&sys_sched_rr_get_interval>(148, "sched_rr_get_interval"),
+    system_call<&sys_mlock>(149, "mlock"),
+    system_call<&sys_munlock>(150, "munlock"),
+    system_call<&sys_mlockall>(151, "mlockall"),
+    system_call<&sys_munlockall>(152, "munlockall"),
+    system_call<&sys_prctl>(157, "prctl"),
+    system_call<&sys_arch_prctl>(158, "arch_prctl"),
+    system_call<&sys_setrlimit>(160, "setrlimit"),
+    system_call<&sys_chroot>(161, "chroot"),
+    system_call<&sys_sync>(162, "sync"),
+    system_call<&sys_settimeofday>(164, "settimeofday"),
+    system_call<&sys_mount>(165, "mount"),
+    system_call<&sys_umount2>(166, "umount2"),
+    system_call<&sys_reboot>(169, "reboot"),
+    system_call<&sys_sethostname>(170, "sethostname"),
+    system_call<&sys_gettid>(186, "gettid"),
+    system_call<&sys_readahead>(187, "readahead"),
+    system_call<&sys_tkill>(200, "tkill"),
+    system_call<&sys_time>(201, "time"),
+    system_call<&sys_futex>(202, "futex"),
+    system_call<&sys_sched_setaffinity>(203, "sched_setaffinity"),
+    system_call<&sys_sched_getaffinity>(204, "sched_getaffinity"),
+    system_call<&sys_getdents64>(217, "getdents64"),
+    system_call<&sys_set_tid_address>(218, "set_tid_address"),
+    system_call<&sys_restart_syscall>(219, "restart_syscall"),
+    system_call<&sys_fadvise64>(221, "fadvise64"),
+    system_call<&sys_timer_create>(222, "timer_create"),
+    system_call<&sys_timer_settime>(223, "timer_settime"),
+    system_call<&sys_timer_gettime>(224, "timer_gettime"),
+    system_call<&sys_timer_getoverrun>(225, "timer_getoverrun"),
+    system_call<&sys_timer_delete>(226, "timer_delete"),
+    system_call<&sys_clock_settime>(227, "clock_settime"),
+    system_call<&sys_clock_gettime>(228, "clock_gettime"),
+    system_call<&sys_clock_getres>(229, "clock_getres"),
+    system_call<&sys_clock_nanosleep>(230, "clock_nanosleep"),
+    system_call<&sys_exit_group>(231, "exit_group"),
+    system_call<&sys_tgkill>(234, "tgkill"),
+    system_call<&sys_utimes>(235, "utimes"),
+    system_call<&sys_waitid>(247, "waitid"),
+    system_call<&sys_openat>(257, "openat"),
+    system_call<&sys_mkdirat>(258, "mkdirat"),
+    system_call<&sys_mknodat>(259, "mknodat"),
+    system_call<&sys_fchownat>(260, "fchownat"),
+    system_call<&sys_futimesat>(261, "futimesat"),
+    system_call<&sys_newfstatat>(262, "newfstatat"),
+    system_call<&sys_unlinkat>(263, "unlinkat"),
+    system_call<&sys_renameat>(264, "renameat"),
+    system_call<&sys_linkat>(265, "linkat"),
+    system_call<&sys_symlinkat>(266, "symlinkat"),
+    system_call<&sys_readlinkat>(267, "readlinkat"),
+    system_call<&sys_fchmodat>(268, "fchmodat"),
+    system_call<&sys_faccessat>(269, "faccessat"),
+    system_call<&sys_pselect6>(270, "pselect6"),
+    system_call<&sys_ppoll>(271, "ppoll"),
+    system_call<&sys_unshare>(272, "unshare"),
+    system_call<&sys_set_robust_list>(273, "set_robust_list"),
+    system_call<&sys_get_robust_list>(274, "get_robust_list"),
+    system_call<&sys_utimensat>(280, "utimensat"),
+    system_call<&sys_fallocate>(285, "fallocate"),
+    system_call<&sys_dup3>(292, "dup3"),
+    system_call<&sys_pipe2>(293, "pipe2"),
+    system_call<&sys_preadv>(295, "preadv"),
+    system_call<&sys_pwritev>(296, "pwritev"),
+    system_call<&sys_rt_tgsigqueueinfo>(297, "rt_tgsigqueueinfo"),
+    system_call<&sys_prlimit64>(302, "prlimit64"),
+    system_call<&sys_syncfs>(306, "syncfs"),
+    system_call<&sys_getcpu>(309, "getcpu"),
+    system_call<&sys_process_vm_readv>(310, "process_vm_readv"),
+    system_call<&sys_process_vm_writev>(311, "process_vm_writev"),
+    system_call<&sys_renameat2>(316, "renameat2"),
+    system_call<&sys_getrandom>(318, "getrandom"),
+    system_call<&sys_memfd_create>(319, "memfd_create"),
+    system_call<&sys_execveat>(322, "execveat"),
+    system_call<&sys_membarrier>(324, "membarrier"),
+    system_call<&sys_mlock2>(325, "mlock2"),
+    system_call<&sys_copy_file_range>(326, "copy_file_range"),
+    system_call<&sys_preadv2>(327, "preadv2"),
+    system_call<&sys_pwritev2>(328, "pwritev2"),
+    system_call<&sys_statx>(332, "statx"),
+    system_call<&sys_clone3>(435, "clone3"),
+    system_call<&sys_close_range>(436, "close_range"),
+    system_call<&sys_faccessat2>(439, "faccessat2"),
+};
+
+static_assert(std::ranges::is_sorted(kSystemCalls, {}, &SystemCall::number));
+static_assert(std::ranges::adjacent_find(kSystemCalls, {}, &SystemCall::number) ==
+              std::end(kSystemCalls));
+
+// Index into kSystemCalls plus one by number; 0: no such call. A power of two, so that a number can
+// be masked after its bounds check.
+constexpr std::size_t kNumbers = 512;
+static_assert(kSystemCalls[std::size(kSystemCalls) - 1].number < kNumbers);
+
+struct NumberIndex {
+  std::uint16_t entry[kNumbers] = {};
+};
+
+constexpr NumberIndex make_index() {
+  NumberIndex index;
+  for (std::size_t i = 0; i < std::size(kSystemCalls); ++i) {
+    index.entry[kSystemCalls[i].number] = static_cast<std::uint16_t>(i + 1);
+  }
+  return index;
+}
+constexpr NumberIndex kIndex = make_index();
+
+}  // namespace
+
+std::span<const SystemCall> system_calls() { return kSystemCalls; }
+
+const SystemCall* find_system_call(std::uint64_t number) {
+  if (number >= kNumbers) {
+    return nullptr;
+  }
+  // The mask holds under speculation, too, where the comparison above does not.
+  const std::uint16_t entry = kIndex.entry[number & (kNumbers - 1)];
+  return entry == 0 ? nullptr : &kSystemCalls[entry - 1];
+}
+
+}  // namespace holstein
