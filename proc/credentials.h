@@ -2,6 +2,7 @@
 // part that permission checks on files look at.)
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 
@@ -22,6 +23,20 @@ inline constexpr unsigned kCapabilityCount = 41;
 constexpr CapabilitySet capability_bit(Capability capability) {
   return CapabilitySet{1} << static_cast<unsigned>(capability);
 }
+
+// What is counted for each user (real user id), for RLIMIT_NPROC and RLIMIT_SIGPENDING. Kept in one
+// list while somebody holds it.
+struct UserAccount {
+  Uid uid = 0;
+  std::uint32_t users = 0;  // accounts_lock in credentials.cc
+  std::atomic<std::uint32_t> threads = 0;
+  std::atomic<std::uint32_t> pending_signals = 0;
+  UserAccount* next = nullptr;  // accounts_lock
+};
+// Both for the life of the holder. ENOMEM gives null.
+UserAccount* acquire_account(Uid uid);
+UserAccount* hold_account(UserAccount& account);
+void release_account(UserAccount* account);
 
 // Immutable once a thread uses it: threads share it, and a change is made in a copy()
 // that replaces it (Thread::set_identity).
@@ -51,10 +66,15 @@ class Identity : public RefCounted<Identity> {
   CapabilitySet bounding = kAllCapabilities;
   std::uint32_t secure_bits = 0;
   Vec<Gid> groups;  // sorted
+  UserAccount* account = nullptr;  // of `uid`; never null
+
+  // Makes `account` that of `uid` again after a change. ENOMEM.
+  [[nodiscard]] Result<void> update_account();
 
  private:
   friend class RefCounted<Identity>;
   Identity() = default;
+  ~Identity();
 };
 
 // Secure bits (man 7 capabilities).

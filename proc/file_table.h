@@ -63,8 +63,10 @@ class FileTable : public RefCounted<FileTable> {
   enum class RangeAction : std::uint8_t { kClose, kSetCloseOnExec };
   [[nodiscard]] Result<void> change_range(std::uint32_t first, std::uint32_t last,
                                           RangeAction action) EXCLUDES(lock_);
-  // exec: closes what is marked. ENOMEM changes nothing.
-  [[nodiscard]] Result<void> close_marked() EXCLUDES(lock_);
+  // exec: makes sure that close_marked() needs no memory. ENOMEM.
+  [[nodiscard]] Result<void> prepare_close_marked() EXCLUDES(lock_);
+  // Closes what is marked. The table belongs to one thread, which has prepared it.
+  void close_marked() EXCLUDES(lock_);
 
   // The smallest open descriptor that is at least `from`, or -1 (for /proc/<pid>/fd).
   Descriptor next_open(Descriptor from) EXCLUDES(lock_);
@@ -85,6 +87,7 @@ class FileTable : public RefCounted<FileTable> {
       REQUIRES(lock_);
   RefPtr<File> clear_locked(Descriptor descriptor) REQUIRES(lock_);
   File* peek_locked(Descriptor descriptor) REQUIRES(lock_);
+  Descriptor next_marked_locked(Descriptor from) REQUIRES(lock_);
 
   mutable Mutex lock_{LockRank::kFileTable};
   RefPtr<DescriptorDirectory> directory_ GUARDED_BY(lock_);

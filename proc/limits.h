@@ -11,6 +11,7 @@
 namespace holstein {
 
 class Process;
+struct MemoryLimits;
 
 enum class Resource : std::uint8_t {
   kCpu = 0,      // seconds
@@ -45,6 +46,9 @@ struct ResourceLimits {
 
 // What PID 1 starts with: Linux's defaults, where those for threads and signals depend on memory.
 ResourceLimits default_limits(std::uint64_t max_threads);
+
+// The part of a process's limits that its address space enforces.
+MemoryLimits process_memory_limits(Process& process);
 
 // The soft limit of the current process.
 std::uint64_t current_limit(Resource resource);

@@ -53,6 +53,7 @@ PidRecord* find_pid_locked(ProcessId number) REQUIRES(process_links);
 PidRecord* next_pid_locked(ProcessId from) REQUIRES(process_links);
 
 ProcessId pid_max();
+ProcessId last_allocated_pid();
 [[nodiscard]] Result<void> set_pid_max(ProcessId value);
 
 }  // namespace holstein

@@ -29,6 +29,13 @@ namespace holstein {
 
 struct PosixTimers;
 
+// The auxiliary vector that exec gave a program, as pairs of key and value with AT_NULL at the end.
+struct AuxiliaryVector {
+  static constexpr std::size_t kMaxWords = 2 * 24;
+  std::uint64_t words[kMaxWords] = {};
+  std::size_t count = 0;  // words in use
+};
+
 struct SiblingTag;
 using SiblingHook = boost::intrusive::list_base_hook<boost::intrusive::tag<SiblingTag>>;
 
@@ -71,7 +78,8 @@ class Process : public RefCounted<Process>,
   Process* parent GUARDED_BY(process_links) = nullptr;  // null for init and the kernel
   Children children GUARDED_BY(process_links);
   Threads threads GUARDED_BY(process_links);   // the leader first; a dead leader stays
-  std::uint32_t live_threads GUARDED_BY(process_links) = 0;
+  std::uint32_t live_threads GUARDED_BY(process_links) = 0;  // that have not begun to exit
+  // Owned by this process until it is reaped. Null before the first thread and after the reaping.
   Thread* leader GUARDED_BY(process_links) = nullptr;
   ProcessState state GUARDED_BY(process_links) = ProcessState::kAlive;
   int exit_signal GUARDED_BY(process_links) = kSigChld;  // to the parent at the end; 0 for none
@@ -94,6 +102,7 @@ class Process : public RefCounted<Process>,
   bool is_stopped GUARDED_BY(signal_lock) = false;          // all threads are
   bool stop_to_report GUARDED_BY(signal_lock) = false;      // for wait(WUNTRACED)
   bool continue_to_report GUARDED_BY(signal_lock) = false;  // for wait(WCONTINUED)
+  bool notify_continued GUARDED_BY(signal_lock) = false;    // SIGCHLD is still to be sent
   bool is_unkillable GUARDED_BY(signal_lock) = false;       // init: default actions do not end it
   ResourceLimits limits GUARDED_BY(signal_lock);
 
@@ -105,16 +114,30 @@ class Process : public RefCounted<Process>,
   [[nodiscard]] RefPtr<AddressSpace> exchange_space(RefPtr<AddressSpace> space);
   [[nodiscard]] RefPtr<SignalActions> exchange_actions(RefPtr<SignalActions> actions);
   [[nodiscard]] RefPtr<ExecutedFile> exchange_executable(RefPtr<ExecutedFile> executable);
-  // For the process's own threads.
+  void get_auxiliary_vector(AuxiliaryVector& to) const;
+  void set_auxiliary_vector(const AuxiliaryVector& vector);
+  // For the process's own threads, and under signal_lock.
   AddressSpace* own_space() const { return space_.get(); }
   SignalActions& own_actions() const { return *actions_; }
 
   // One exec or exit of a whole process at a time.
   Mutex exec_lock{LockRank::kThreadGroup};
 
+  std::atomic<std::uint32_t> space_users = 0;  // threads that may still touch user memory
+
   WaitQueue child_queue;   // wait4: children of this process changed
   WaitQueue thread_queue;  // exec: a thread of this process died
   WaitQueue stop_queue;    // stopped threads
+
+  // ---- CPU time of all threads, dead ones included; brought up to date at each switch and tick ----
+  std::atomic<std::uint64_t> run_ns = 0;
+  std::atomic<std::uint64_t> user_ticks = 0;
+  std::atomic<std::uint64_t> system_ticks = 0;
+  CpuTime cpu_time() const {
+    return divide_cpu_time(run_ns.load(std::memory_order_relaxed),
+                           user_ticks.load(std::memory_order_relaxed),
+                           system_ticks.load(std::memory_order_relaxed));
+  }
 
   // ---- Timers ----
   KernelTimer real_timer;                           // ITIMER_REAL
@@ -142,6 +165,7 @@ class Process : public RefCounted<Process>,
   RefPtr<AddressSpace> space_;
   RefPtr<SignalActions> actions_;
   RefPtr<ExecutedFile> executable_;
+  AuxiliaryVector auxiliary_vector_;
 };
 
 // The process with this id, zombies included, or null.
@@ -152,12 +176,16 @@ RefPtr<Process> next_process(std::int32_t from);
 RefPtr<Thread> next_thread(Process& process, std::int32_t from);
 RefPtr<Thread> leader_of(Process& process);
 
+// The process that kernel threads belong to; has no id. ENOMEM cannot be handled that early: null.
+RefPtr<Process> kernel_process();
+
 // Process 1, once it exists.
 Process* init_process();
 void set_init_process(Process& process);
 
 // CPU time, faults and memory of all threads of a process, dead ones included.
-UsedResources used_resources(Process& process);
+UsedResources used_resources(Process& process) EXCLUDES(process_links);
+UsedResources used_resources_linked(Process& process) REQUIRES(process_links);
 ResourceUsage to_usage(const UsedResources& used);
 inline constexpr int kUsageSelf = 0, kUsageChildren = -1, kUsageThread = 1;
 [[nodiscard]] Result<ResourceUsage> get_usage(int who);
@@ -169,6 +197,11 @@ std::int32_t parent_process_id();  // getppid
 [[nodiscard]] Result<std::int32_t> get_process_group(std::int32_t pid);
 [[nodiscard]] Result<std::int32_t> get_session(std::int32_t pid);
 [[nodiscard]] Result<std::int32_t> create_session();  // setsid
+
+// For fork, exec and exit: `process` is in no group yet, or leaves its group and session for good.
+void enter_group_and_session_locked(Process& process, PidRecord& group, PidRecord& session)
+    REQUIRES(process_links);
+void leave_group_and_session_locked(Process& process) REQUIRES(process_links);
 
 // ---- prctl, for the current thread ----------------------------------------------------------------------
 [[nodiscard]] Result<void> set_parent_death_signal(int signal);

@@ -29,6 +29,7 @@ struct SchedulingEntity
   RunState state = RunState::kNew;
   Sleep sleep = Sleep::kUninterruptible;  // of a blocked thread
   bool queued = false;                    // in the tree; the running thread is not
+  bool on_cpu = false;                    // running, or being switched from
   bool is_idle = false;
   std::uint64_t virtual_ns = 0;   // weighted run time: the order of the tree
   std::uint64_t started_ns = 0;   // monotonic time since which run_ns is not yet brought up to date
@@ -51,8 +52,11 @@ std::uint32_t weight_of_nice(int nice);
 // scheduler locks it, tests drive it.
 class RunQueue {
  public:
+  // `woken`: it slept, and so gets the CPU soon, but without the credit of its whole sleep.
   void enqueue(SchedulingEntity& entity, bool woken);
   void dequeue(SchedulingEntity& entity);
+  // Where a thread that never ran starts: behind its parent and all who wait now.
+  void place_new(SchedulingEntity& entity, const SchedulingEntity& parent) const;
   // The next to run, taken out; null when there is none.
   SchedulingEntity* take_next();
   SchedulingEntity* peek_next();
@@ -88,6 +92,11 @@ void scheduler_yield();
 // The running thread is dead or stopped (its state says so): runs others. Returns only for a
 // thread that was stopped and goes on.
 void scheduler_leave_cpu();
+// The running thread will never run again once it calls scheduler_leave_cpu().
+void scheduler_mark_dead();
+// Before returning to user mode: lets others run where that is due.
+void scheduler_return_to_user();
+bool scheduler_is_running();
 // Sets `thread` going again from `RunState::kStopped`.
 void scheduler_resume_stopped(Thread& thread);
 // The running thread becomes stopped; it stays on the CPU until scheduler_leave_cpu().
@@ -103,6 +112,11 @@ struct CpuTime {
   std::uint64_t total_ns() const { return user_ns + system_ns; }
 };
 CpuTime thread_cpu_time(const Thread& thread);
+// Brings the running thread's times, and its process's, up to date.
+void scheduler_charge_now();
+// Divides exact run time by the samples of where it was spent.
+CpuTime divide_cpu_time(std::uint64_t run_ns, std::uint64_t user_ticks,
+                        std::uint64_t system_ticks);
 
 // For /proc: nanoseconds of idling, runnable threads, context switches, and load averages as
 // fixed-point numbers with 11 bits behind the point.

@@ -41,8 +41,8 @@ class SignalActions : public RefCounted<SignalActions> {
  public:
   static Result<RefPtr<SignalActions>> create();
   Result<RefPtr<SignalActions>> fork() EXCLUDES(lock_);
-  // The same with every handler set to SIG_DFL; ignored signals stay ignored (exec). With
-  // `clear_ignored` those too (CLONE_CLEAR_SIGHAND is: handlers only).
+  // The same with every handler set to SIG_DFL; ignored signals stay ignored (exec,
+  // CLONE_CLEAR_SIGHAND).
   Result<RefPtr<SignalActions>> fork_for_exec() EXCLUDES(lock_);
 
   SignalAction get(int signal) EXCLUDES(lock_);
@@ -55,19 +55,24 @@ class SignalActions : public RefCounted<SignalActions> {
  private:
   friend class RefCounted<SignalActions>;
   SignalActions() = default;
-  ActionTable* exclusive_table() EXCLUDES(lock_);
 
+  // A leaf: may be taken under a process's signal_lock.
   SpinLock lock_{LockRank::kSignals};
   RefPtr<ActionTable> table_ GUARDED_BY(lock_);
 };
 
 // ---- Pending signals ----------------------------------------------------------------------------------
 
+struct UserAccount;
 struct PendingSignal : boost::intrusive::list_base_hook<> {
   SignalInfo info;
-  std::uint32_t charged_uid = 0;  // whose RLIMIT_SIGPENDING it counts towards
-  bool preallocated = false;      // belongs to a timer: is not freed when it is taken
+  UserAccount* account = nullptr;  // whose RLIMIT_SIGPENDING it counts towards; held
+  // Belongs to a timer, which is told when it is taken out instead of freeing it.
+  void (*taken)(PendingSignal& entry) = nullptr;
+  void* owner = nullptr;
 };
+// Frees an entry that is in no list.
+void free_pending_signal(PendingSignal& entry);
 
 // A set of pending signals with their information, in order of arrival. Guarded by the lock of the
 // process that it belongs to.
@@ -85,16 +90,20 @@ class PendingSignals {
   void add_bare(int signal, bool from_kernel);
   // Takes the first one of `signal` out; its bit stays while more are queued.
   SignalInfo take(int signal);
-  // Forgets all signals of `set`. The entries are moved to `removed`, to be freed unlocked.
-  using List = boost::intrusive::list<PendingSignal>;
-  void remove(SignalMask set, List& removed);
-  bool holds(const PendingSignal& entry) const { return entry.is_linked(); }
+  // Forgets all signals of `set`.
+  void remove(SignalMask set);
+  // Takes out an entry that belongs to a timer, without telling it. False: it is not here.
+  bool withdraw(PendingSignal& entry);
+  std::size_t count() const { return entries_.size(); }
 
  private:
   SignalMask mask_ = 0;
   SignalMask bare_from_kernel_ = 0;
-  List entries_;
+  boost::intrusive::list<PendingSignal> entries_;
 };
+
+// The signal of `deliverable` that comes first: synchronous ones, then the lowest number; 0 if none.
+int first_signal(SignalMask deliverable);
 
 // ---- Sending ------------------------------------------------------------------------------------------
 
@@ -158,7 +167,23 @@ std::int64_t signal_return(UserRegisters& registers);
 
 // Delivers what is pending to user mode: called by before_return_to_user(). May not return (exit).
 void deliver_signals(UserRegisters& registers);
-// Decides return_work of `thread` anew after its pending signals or its mask changed.
-void update_signal_work(Thread& thread);
+// Works out anew whether `thread` has something to deliver; called with the process's signal_lock
+// held whenever its pending signals, its mask or the state of its process changed.
+void update_signal_work_locked(Thread& thread);
+// Blocks exactly `mask` in the current thread.
+void set_blocked(SignalMask mask);
+// Takes the next signal of `set` for the current thread, its own ones first. 0: none.
+int take_signal_locked(Thread& thread, SignalMask set, SignalInfo& info);
+// Sends with process_links held by the caller.
+Result<void> send_signal_linked(Process& process, Thread& thread, SignalTarget target,
+                                const SignalInfo& info);
+// Puts a timer's own entry in the queue of thread `tid` of `process`, or of the process where `tid` is
+// 0 (or gone, for which nothing is sent). While it is still pending, its si_overrun is raised instead.
+// Callable in interrupt handlers.
+void send_timer_signal(Process& process, std::int32_t tid, PendingSignal& entry);
+// Takes a timer's own entry out of wherever it is pending.
+void withdraw_preallocated(Process& process, PendingSignal& entry);
+// Every thread of the process ends with `status`.
+void begin_group_exit_locked(Process& process, std::int32_t status);
 
 }  // namespace holstein

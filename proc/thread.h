@@ -55,6 +55,9 @@ class Thread : public RefCounted<Thread>, public ThreadListHook {
   void (*kernel_body)(void*) = nullptr;  // of a kernel thread
   void* kernel_argument = nullptr;
 
+  // What the thread enters user mode with for the first time.
+  UserRegisters start_registers{};
+
   // ---- The machine's and the scheduler's ----
   CpuContext context;
   SchedulingEntity scheduling;  // scheduling.* as scheduler.h says
@@ -67,6 +70,9 @@ class Thread : public RefCounted<Thread>, public ThreadListHook {
   // ---- process->signal_lock ----
   PendingSignals pending;         // for this thread alone
   bool in_stop = false;           // has joined the process's job-control stop
+  // Answers for waits, kept by update_signal_work(): an unblocked signal is pending; SIGKILL is.
+  std::atomic<bool> has_signal = false;
+  std::atomic<bool> has_fatal_signal = false;
   // Signals that sigtimedwait waits for, though they are blocked.
   SignalMask awaited = 0;
 
@@ -77,14 +83,17 @@ class Thread : public RefCounted<Thread>, public ThreadListHook {
   bool restore_blocked = false;  // saved_blocked is put back on the way to user mode
   SignalStack signal_stack;
   RestartBlock restart;
+  std::uint64_t set_child_tid = 0;    // user address that gets the id at the first run, or 0
   std::uint64_t clear_child_tid = 0;  // user address, 0 for none
   std::uint64_t robust_list = 0;      // user address
   VforkCompletion* vfork = nullptr;   // set by fork before the start
   UserFault last_fault{};             // vector, error code and CR2 for the next signal frame
   int exit_code = 0;                  // as wait4 gives it
   int parent_death_signal = 0;        // PR_SET_PDEATHSIG; process_links
+  bool is_exiting = false;            // process->signal_lock: takes no more signals
   bool no_new_privileges = false;
   bool keep_capabilities = false;
+  bool changed_user = false;  // since the last exec, for RLIMIT_NPROC
 
   std::int32_t tid() const { return tid_; }
   bool is_leader() const;
@@ -107,11 +116,15 @@ class Thread : public RefCounted<Thread>, public ThreadListHook {
 
   // For proc/ itself. A thread that is not in any list and not started. ENOMEM.
   static Result<RefPtr<Thread>> create(RefPtr<Process> process);
+  // ENOMEM. What user threads need, and what all but a CPU's first one need.
+  [[nodiscard]] Result<void> allocate_user_state();
+  [[nodiscard]] Result<void> allocate_stack();
   void set_tid_number(std::int32_t tid) { tid_ = tid; }
   // The thread's own view, without the lock: only itself replaces these.
   FileTable& own_files() const { return *files_; }
   FsContext& own_fs() const { return *fs_; }
   const Identity& own_identity() const { return *identity_; }
+  const char* unlocked_name() const { return name_; }
 
  private:
   friend class RefCounted<Thread>;
@@ -135,6 +148,15 @@ RefPtr<Thread> find_thread(std::int32_t tid);
 // A thread that runs in the kernel only; it ends when `body` returns. EAGAIN, ENOMEM.
 [[nodiscard]] Result<RefPtr<Thread>> create_kernel_thread(std::string_view name,
                                                           void (*body)(void*), void* argument);
+
+// What fork left for the child to do: CLONE_CHILD_SETTID.
+void report_first_run(Thread& thread);
+// The first time a thread goes to user mode.
+[[noreturn]] void thread_first_return(Thread& thread);
+// What sleep_timer of a thread runs.
+KernelTimer::Expire sleep_timer_function();
+// At each tick of a running thread: interval timers and limits of CPU time. In an interrupt.
+void check_process_cpu_timers(Thread& thread);
 
 // Kernel stacks, kept for reuse.
 void* allocate_kernel_stack();

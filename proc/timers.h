@@ -73,6 +73,12 @@ struct IntervalTimer {
 // alarm: seconds that were left, rounded up as Linux does.
 std::uint32_t set_alarm(std::uint32_t seconds);
 
+// For proc/: when a periodic timer that was due at `deadline_ns` is due next.
+std::uint64_t next_periodic_deadline(std::uint64_t deadline_ns, std::uint64_t interval_ns,
+                                     std::uint64_t now);
+// What a process's real_timer runs.
+void expire_real_timer(KernelTimer& timer);
+
 // ---- POSIX timers (man 2 timer_create) ----------------------------------------------------------------
 
 inline constexpr int kSigevSignal = 0, kSigevNone = 1, kSigevThreadId = 4;
@@ -80,24 +86,23 @@ inline constexpr int kTimerAbstime = 1;
 
 // What sigevent says; `signal` SIGALRM and `value` the timer's id where there was none.
 struct TimerEvent {
-  int notify = kSigevSignal;
+  int notify = kSigevSignal;  // kSigev...; SIGEV_THREAD 2 is the C library's
   int signal = kSigAlrm;
   std::uint64_t value = 0;
   bool value_is_id = false;
   std::int32_t thread_id = 0;
 };
 [[nodiscard]] Result<std::int32_t> create_timer(int clock, const TimerEvent& event);
-// `absolute_offset_ns` turns an absolute time of the timer's clock into monotonic time.
+// `absolute`: the value is a time of the timer's clock (TIMER_ABSTIME). Returns what it was.
 [[nodiscard]] Result<IntervalTimer> set_timer(std::int32_t id, IntervalTimer wanted, bool absolute);
 [[nodiscard]] Result<IntervalTimer> get_timer(std::int32_t id);
 [[nodiscard]] Result<std::int32_t> get_timer_overrun(std::int32_t id);
 [[nodiscard]] Result<void> delete_timer(std::int32_t id);
+// The process ends or execs.
+void delete_all_timers(Process& process);
 
 // ---- Clocks -----------------------------------------------------------------------------------------
 
-// Nanoseconds since 1970 that correspond to monotonic time 0; set at boot and by clock_settime.
-std::uint64_t realtime_offset_ns();
-void set_realtime_offset_ns(std::uint64_t offset_ns);
 // CPU time clocks of the current process and thread, and of others by clockid (negative numbers).
 // EINVAL for a clock that does not exist. Serves CLOCK_REALTIME 0, MONOTONIC 1, PROCESS_CPUTIME_ID
 // 2, THREAD_CPUTIME_ID 3, MONOTONIC_RAW 4, the _COARSE ones 5 and 6, BOOTTIME 7, the _ALARM ones 8

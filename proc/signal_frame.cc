@@ -1,0 +1,203 @@
+// Writing the frame of a handler to user memory, and going back to what it holds.
+#include "proc/signal_frame.h"
+
+#include <span>
+
+#include "lib/address.h"
+#include "proc/process.h"
+#include "proc/signal_deliver.h"
+#include "proc/thread.h"
+#include "uaccess/user_ptr.h"
+
+namespace holstein {
+
+SignalContext to_signal_context(const UserRegisters& registers, const UserFault& fault,
+                                std::uint64_t mask) {
+  SignalContext context{};
+  context.r8 = registers.r8;
+  context.r9 = registers.r9;
+  context.r10 = registers.r10;
+  context.r11 = registers.r11;
+  context.r12 = registers.r12;
+  context.r13 = registers.r13;
+  context.r14 = registers.r14;
+  context.r15 = registers.r15;
+  context.rdi = registers.rdi;
+  context.rsi = registers.rsi;
+  context.rbp = registers.rbp;
+  context.rbx = registers.rbx;
+  context.rdx = registers.rdx;
+  context.rax = registers.rax;
+  context.rcx = registers.rcx;
+  context.rsp = registers.rsp;
+  context.rip = registers.rip;
+  context.rflags = registers.rflags;
+  context.cs = static_cast<std::uint16_t>(registers.cs);
+  context.ss = static_cast<std::uint16_t>(registers.ss);
+  context.error_code = fault.error_code;
+  context.trap_number = fault.vector;
+  context.old_mask = mask;
+  context.cr2 = fault.cr2;
+  return context;
+}
+
+UserRegisters from_signal_context(const SignalContext& context, const UserRegisters& registers) {
+  UserRegisters result = registers;
+  result.r8 = context.r8;
+  result.r9 = context.r9;
+  result.r10 = context.r10;
+  result.r11 = context.r11;
+  result.r12 = context.r12;
+  result.r13 = context.r13;
+  result.r14 = context.r14;
+  result.r15 = context.r15;
+  result.rdi = context.rdi;
+  result.rsi = context.rsi;
+  result.rbp = context.rbp;
+  result.rbx = context.rbx;
+  result.rdx = context.rdx;
+  result.rax = context.rax;
+  result.rcx = context.rcx;
+  result.rsp = context.rsp;
+  result.rip = context.rip;
+  result.rflags = (registers.rflags & ~kFlagsUserMayChange) |
+                  (context.rflags & kFlagsUserMayChange);
+  sanitize_user_registers(result);
+  result.orig_rax = kNoSystemCall;  // what is restored is no system call to be restarted
+  return result;
+}
+
+namespace {
+
+bool is_on_stack(const SignalStack& stack, std::uint64_t rsp) {
+  return rsp > stack.address && rsp - stack.address <= stack.size_bytes;
+}
+
+struct FpImage {
+  explicit FpImage(std::size_t bytes) : bytes(new (std::nothrow) std::byte[bytes]) {}
+  ~FpImage() { delete[] bytes; }
+  FpImage(const FpImage&) = delete;
+  FpImage& operator=(const FpImage&) = delete;
+  std::byte* bytes;
+};
+
+Result<void> write_fp_state(Thread& thread, std::uint64_t address, std::size_t bytes) {
+  FpImage image(bytes);
+  if (image.bytes == nullptr) {
+    return fail(Errno::kENOMEM);
+  }
+  const std::span<std::byte> span(image.bytes, bytes);
+  port::context_save_user(thread.context);
+  port::fpu_to_signal_frame(thread.context.fpu, span);
+  return UserBytesOut::from_value(address, bytes).copy_out(span);
+}
+
+Result<void> read_fp_state(Thread& thread, std::uint64_t address) {
+  // Other threads may change the image meanwhile: the extent is read first and decides how much of
+  // it counts; the checks are made on the copy.
+  constexpr std::size_t kLegacyBytes = 512;
+  const std::size_t full = port::fpu_signal_frame_size();
+  FpImage image(full);
+  if (image.bytes == nullptr) {
+    return fail(Errno::kENOMEM);
+  }
+  const std::span<std::byte> legacy(image.bytes, kLegacyBytes);
+  TRY(UserBytesIn::from_value(address, kLegacyBytes).copy_in(legacy));
+  const std::size_t extent = port::fpu_signal_frame_extent(legacy);
+  if (extent < kLegacyBytes || extent > full) {
+    return fail(Errno::kEINVAL);
+  }
+  if (extent > kLegacyBytes) {
+    const std::span<std::byte> rest(image.bytes + kLegacyBytes, extent - kLegacyBytes);
+    TRY(UserBytesIn::from_value(address + kLegacyBytes, rest.size()).copy_in(rest));
+  }
+  port::context_save_user(thread.context);
+  TRY(port::fpu_from_signal_frame(std::span<const std::byte>(image.bytes, extent),
+                                  thread.context.fpu));
+  port::fpu_restore(thread.context.fpu);
+  return {};
+}
+
+}  // namespace
+
+Result<void> push_signal_frame(Thread& thread, UserRegisters& registers,
+                               const SignalAction& action, const SignalInfo& info,
+                               SignalMask mask) {
+  std::uint64_t top = registers.rsp - kRedZoneBytes;
+  SignalStack& stack = thread.signal_stack;
+  const bool is_usable = (stack.flags & kSsDisable) == 0 && stack.size_bytes != 0;
+  const bool is_on_it = is_usable && (stack.flags & kSsAutoDisarm) == 0 &&
+                        is_on_stack(stack, registers.rsp);
+  if ((action.flags & kSaOnStack) != 0 && is_usable && !is_on_it) {
+    top = stack.address + stack.size_bytes;
+  }
+  const std::size_t fp_bytes = port::fpu_signal_frame_size();
+  const SignalFramePlace place = place_signal_frame(top, fp_bytes);
+  // A frame that runs off the lower end of the alternate stack would land in somebody's data.
+  if ((is_on_it || top == stack.address + stack.size_bytes) && is_usable &&
+      (action.flags & kSaOnStack) != 0 && !is_on_stack(stack, place.frame)) {
+    return fail(Errno::kEFAULT);
+  }
+  // The kernel has no code in user space to return through: the C library brings it.
+  if ((action.flags & kSaRestorer) == 0) {
+    return fail(Errno::kEFAULT);
+  }
+  TRY(write_fp_state(thread, place.fp_state, fp_bytes));
+
+  SignalFrame frame{};
+  frame.return_address = action.restorer;
+  frame.context.flags = kUcSignalContextSs | kUcStrictRestoreSs |
+                        (fp_bytes > 512 ? kUcFpXstate : 0);
+  frame.context.stack = stack;
+  frame.context.stack.flags |= is_on_it ? kSsOnStack : 0;
+  frame.context.context = to_signal_context(registers, thread.last_fault, mask);
+  frame.context.context.fp_state = place.fp_state;
+  frame.context.mask = mask;
+  frame.info = info;
+  TRY(UserOut<SignalFrame>::from_value(place.frame).put(frame));
+  if ((stack.flags & kSsAutoDisarm) != 0) {
+    stack = SignalStack{};
+  }
+
+  registers.rdi = static_cast<std::uint64_t>(info.signal);
+  registers.rsi = place.frame + offsetof(SignalFrame, info);
+  registers.rdx = place.frame + offsetof(SignalFrame, context);
+  registers.rax = 0;
+  registers.rip = action.handler;
+  registers.rsp = place.frame;
+  registers.rflags &= ~(kFlagsDirection | kFlagsResume | kFlagsTrap);
+  registers.orig_rax = kNoSystemCall;
+  sanitize_user_registers(registers);
+  port::fpu_init(thread.context.fpu);
+  port::fpu_restore(thread.context.fpu);
+  return {};
+}
+
+std::int64_t signal_return(UserRegisters& registers) {
+  Thread& thread = current_thread();
+  const std::uint64_t address = registers.rsp - sizeof(std::uint64_t);
+  const Result<SignalFrame> frame = UserIn<SignalFrame>::from_value(address).get();
+  Result<void> fp;
+  if (frame.has_value() && frame->context.context.fp_state != 0) {
+    fp = read_fp_state(thread, frame->context.context.fp_state);
+  }
+  if (!frame.has_value() || !fp.has_value()) {
+    force_signal(thread, {.signal = kSigSegv, .code = kSiKernel});
+    registers.orig_rax = kNoSystemCall;
+    return 0;
+  }
+  if (frame->context.context.fp_state == 0) {
+    port::fpu_init(thread.context.fpu);
+    port::fpu_restore(thread.context.fpu);
+  }
+  set_blocked(frame->context.mask & ~kUnblockableSignals);
+  registers = from_signal_context(frame->context.context, registers);
+  // As Linux: a stack that sigaltstack would refuse is passed over.
+  SignalStack stack = frame->context.stack;
+  stack.reserved = 0;
+  stack.flags &= ~kSsOnStack;
+  static_cast<void>(change_signal_stack(stack, registers.rsp));
+  return static_cast<std::int64_t>(registers.rax);
+}
+
+}  // namespace holstein
