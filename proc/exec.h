@@ -30,6 +30,9 @@ inline constexpr unsigned kMaxInterpreters = 5;       // #! within #! (ELOOP bey
                                            std::uint64_t argv, std::uint64_t envp,
                                            UserRegisters& registers);
 
+// Once at boot, before anything else here: limits that depend on memory, tables. ENOMEM.
+[[nodiscard]] Result<void> processes_init();
+
 // The first program, from the kernel's own thread: makes process 1 and starts it. ENOENT and the
 // rest as execve.
 [[nodiscard]] Result<void> start_init(std::string_view path);
