@@ -265,19 +265,21 @@ bool is_console(void* context, const PciDevice& device) {
   return true;
 }
 
-bool attach_virtio() {
+// Nobody else knows of the device yet.
+bool attach_virtio() NO_THREAD_SAFETY_ANALYSIS {
   Search search{};
   pci_scan(&search, is_console);
   if (!search.is_found) {
     return false;
   }
-  SpinGuard guard(channel_lock);
   const Result<void> result = console.attach(search.device, on_interrupt);
   if (!result.has_value()) {
     log(LogLevel::kError, "channel: virtio-serial device cannot be used: %s",
         errno_name(result.error()));
     return false;
   }
+  SpinGuard guard(channel_lock);
+  console.start();
   return true;
 }
 

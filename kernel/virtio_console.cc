@@ -58,6 +58,10 @@ Result<void> VirtioConsole::attach(const PciDevice& device, x86::InterruptHandle
     device_.fail_device();
     return result;
   }
+  return {};
+}
+
+void VirtioConsole::start() {
   device_.start();
   for (std::uint16_t i = 0; i < kControlBuffers; ++i) {
     submit_control_input(i);
@@ -68,7 +72,6 @@ Result<void> VirtioConsole::attach(const PciDevice& device, x86::InterruptHandle
   device_.notify(kControlInputQueue);
   device_.notify(input_queue_of(queues_port_));
   send_control(0, kDeviceReady, 1);
-  return {};
 }
 
 Result<void> VirtioConsole::setup_queues() {

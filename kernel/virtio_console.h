@@ -18,15 +18,18 @@ inline constexpr char kChannelPortName[] = "holstein.channel";
 // when the device has nothing else to do, so that many small writes share few notifications and
 // a lone one does not wait.
 //
-// The caller's lock guards every call; none sleeps.
+// The caller's lock guards every call but attach(); none but attach() sleeps.
 class VirtioConsole {
  public:
   using Receiver = void (*)(std::span<const std::byte> bytes);
 
   constexpr VirtioConsole() = default;
 
-  // Sets the device up. Interrupts go to `handler`, which is to take the lock and call service().
+  // Finds registers and memory for the device. Interrupts go to `handler`, which is to take the
+  // lock and call service(). The device stays silent.
   [[nodiscard]] Result<void> attach(const PciDevice& device, x86::InterruptHandler handler);
+  // Sets the device going.
+  void start();
 
   // What service() found.
   struct Progress {
