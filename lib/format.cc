@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #define STB_SPRINTF_NOFLOAT
+#define STB_SPRINTF_NOUNALIGNED
 #define STB_SPRINTF_STATIC
 #define STB_SPRINTF_IMPLEMENTATION
 #pragma clang diagnostic push

@@ -56,7 +56,7 @@ struct Frame {
       PageCache* cache;
       std::uint64_t index;  // page of the file
     } cached;
-    // First frame of a slab (vm/slab.h) or of a large heap block; cache is null for the latter.
+    // First frame of a slab (vm/slab.h).
     struct {
       void* cache;
       std::uint32_t next;  // pfn of the next slab of the same cache that has free objects
@@ -65,7 +65,14 @@ struct Frame {
       std::uint16_t used;        // objects handed out, those in per-CPU lists included
       std::uint32_t pages;       // size in frames
     } slab;
-    // Every other frame of it (kFrameHeapTail).
+    // First frame of a large heap block (vm/large_block.h), told from a slab by the null.
+    struct {
+      void* cache;               // null
+      std::uint64_t size_bytes;  // as asked for
+      std::uint32_t unused;
+      std::uint32_t pages;  // size in frames
+    } large;
+    // Every other frame of either (kFrameHeapTail).
     struct {
       std::uint64_t head;  // pfn of the first
     } slab_tail;
