@@ -94,6 +94,8 @@ struct SystemStatus {
   std::int64_t boot_time_seconds = 0;  // since 1970
 };
 SystemStatus system_status();
+// Threads that there may be (kernel.threads-max).
+std::uint64_t max_thread_count();
 // The same of one CPU; cpu < cpus.
 SystemStatus cpu_status(std::uint32_t cpu);
 // Text of one CPU's entry of /proc/cpuinfo.
@@ -103,8 +105,6 @@ std::string_view kernel_command_line();
 enum class SystemName : std::uint8_t { kType, kHost, kRelease, kVersion, kMachine, kDomain };
 Result<String> system_name(SystemName which);
 Result<void> set_host_name(std::string_view name, const Credentials& who);
-// Text of the page tables of an address space (vm/'s dump), or ENOENT.
-Result<void> append_page_tables(AddressSpace& space, String& to);
 // The log ring from byte `position` on, for /dev/kmsg and syslog; bytes done, 0 at the end.
 std::size_t read_kernel_log(std::uint64_t& position, std::span<char> to);
 

@@ -92,6 +92,7 @@ class RegularFile final : public File {
   Result<std::size_t> write_chunk(TmpfsRegular& node, IoSource& from, std::uint64_t position,
                                   std::size_t size) REQUIRES(node.lock);
   Result<std::size_t> append_page(IoSource& from, std::uint64_t position, std::size_t size);
+  Result<std::size_t> extend_page(IoSource& from, std::uint64_t position, std::size_t size);
 
   const bool keeps_set_id_;  // opened with CAP_FSETID
 };
@@ -125,7 +126,8 @@ Result<std::size_t> RegularFile::do_read(IoSink& to, std::uint64_t& position) {
   return done;
 }
 
-// A page behind the end of the file: filled before anybody can see it.
+// A page behind the end of the file: filled before anybody can see it, then made part of the file,
+// which grows last and cannot fail to.
 Result<std::size_t> RegularFile::append_page(IoSource& from, std::uint64_t position,
                                              std::size_t size) {
   PageCache& cache = *inode().page_cache();
@@ -140,22 +142,31 @@ Result<std::size_t> RegularFile::append_page(IoSource& from, std::uint64_t posit
     frame_free(frame);
     return std::size_t{0};
   }
-  const std::uint64_t before = cache.size_bytes();
-  Result<void> result = cache.resize(position + moved);
-  if (result.has_value()) {
-    if (cache.adopt_page(position >> kPageShift, frame).has_value()) return moved;
-    // Somebody mapped the page between the two steps, or there was no memory for the index.
-    const Result<std::size_t> written = cache.write_at(position, {bytes + offset, moved});
-    if (written.has_value() && *written == moved) {
-      frame_free(frame);
-      return moved;
-    }
-    const Result<void> undone = cache.resize(before);
-    HOLSTEIN_ASSERT(undone.has_value());
-    result = fail(Errno::kENOSPC);
+  const Result<void> adopted = cache.adopt_page(position >> kPageShift, frame);
+  if (adopted.has_value()) {
+    TRY(cache.resize(position + moved));
+    return moved;
+  }
+  Result<std::size_t> written = fail(Errno::kENOSPC);
+  if (adopted.error() == Errno::kEEXIST) {
+    written = cache.write_at(position, {bytes + offset, moved});
   }
   frame_free(frame);
-  return fail(result.error());
+  return written;
+}
+
+// Into the last page and past the end of the file: by way of a buffer, as the file may grow only
+// by what was readable.
+Result<std::size_t> RegularFile::extend_page(IoSource& from, std::uint64_t position,
+                                             std::size_t size) {
+  const PhysAddr buffer = frame_alloc();
+  if (buffer.is_null()) return fail(Errno::kENOSPC);
+  const std::span<std::byte> bytes(phys_to_virt<std::byte>(buffer), size);
+  const std::size_t moved = from.read(bytes);
+  Result<std::size_t> written = std::size_t{0};
+  if (moved != 0) written = inode().page_cache()->write_at(position, bytes.first(moved));
+  frame_free(buffer);
+  return written;
 }
 
 // At most the rest of one page.
@@ -170,14 +181,13 @@ Result<std::size_t> RegularFile::write_chunk(TmpfsRegular& node, IoSource& from,
   const std::uint64_t end = cache.size_bytes();
   const std::uint64_t pages = (end + kPageSize - 1) >> kPageShift;
   if (index >= pages) return append_page(from, position, size);
+  if (position + size > end) return extend_page(from, position, size);
   const Result<PhysAddr> frame = cache.get_page(index, PageCache::Missing::kCreate);
   if (!frame.has_value()) {
     return fail(frame.error() == Errno::kENOMEM ? Errno::kENOSPC : frame.error());
   }
   const HeldPage page(*frame);
-  const std::size_t moved = from.read(page.bytes(position & kOffsetMask, size));
-  if (position + moved > end) TRY(cache.resize(position + moved));
-  return moved;
+  return from.read(page.bytes(position & kOffsetMask, size));
 }
 
 Result<std::size_t> RegularFile::do_write(IoSource& from, std::uint64_t& position) {
@@ -265,8 +275,8 @@ Result<void> RegularFile::do_allocate(std::uint32_t mode, std::uint64_t offset,
     const bool stop = throttle.should_stop();
     if (!frame.has_value() || stop) {
       if (frame.has_value()) frame_release(frame_of(*frame));
-      const Result<void> undone = cache.resize(before);
-      HOLSTEIN_ASSERT(undone.has_value());
+      // Shrinking needs memory where pages are mapped: a longer file of zeros may remain.
+      (void)cache.resize(before);
       target.account_locked();
       return fail(stop ? Errno::kEINTR : Errno::kENOSPC);
     }

@@ -154,6 +154,8 @@ class String {
   [[nodiscard]] Result<void> append(std::string_view text) {
     return characters_.append(std::span<const char>(text.data(), text.size()));
   }
+  // Room for `size` bytes in all, so that appends up to there do not fail.
+  [[nodiscard]] Result<void> reserve(std::size_t size) { return characters_.reserve(size); }
   std::string_view view() const { return {characters_.data(), characters_.size()}; }
   std::size_t size() const { return characters_.size(); }
   bool empty() const { return characters_.empty(); }
