@@ -104,8 +104,9 @@ struct UserFault {
   std::uint64_t cr2;  // of page faults; else 0
 };
 
-// Bytes of a kernel stack (kmalloc_guarded, so that an overflow hits a guard page).
-inline constexpr std::size_t kKernelStackBytes = 16 * 1024;
+// Bytes of a kernel stack (kmalloc_guarded, so that an overflow hits a guard page). Debug builds have
+// larger frames, and keep the thread's FetchRecorder (uaccess/) at the stack's far end.
+inline constexpr std::size_t kKernelStackBytes = (HOLSTEIN_DEBUG ? 32 : 16) * 1024;
 
 namespace port {
 

@@ -210,6 +210,7 @@ bool is_child_subreaper();
 
 // Numbers for /proc/loadavg and sysinfo.
 std::uint32_t thread_count();
+std::uint64_t threads_started();  // since boot
 std::uint32_t process_count();
 
 }  // namespace holstein

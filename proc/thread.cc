@@ -21,6 +21,7 @@ constinit void* cached_stacks = nullptr;
 constinit unsigned cached_stack_count = 0;
 
 constinit std::atomic<std::uint32_t> threads_alive = 0;
+constinit std::atomic<std::uint64_t> threads_ever = 0;
 
 constexpr std::size_t kFpuAlign = 64;
 
@@ -60,6 +61,7 @@ Thread::Thread() : sleep_timer(sleep_timer_function(), this) {
   scheduling.thread = this;
   context.thread = this;
   threads_alive.fetch_add(1, std::memory_order_relaxed);
+  threads_ever.fetch_add(1, std::memory_order_relaxed);
 }
 
 Thread::~Thread() {
@@ -72,6 +74,8 @@ Thread::~Thread() {
 }
 
 std::uint32_t thread_count() { return threads_alive.load(std::memory_order_relaxed); }
+
+std::uint64_t threads_started() { return threads_ever.load(std::memory_order_relaxed); }
 
 Result<RefPtr<Thread>> Thread::create(RefPtr<Process> process) {
   auto thread = RefPtr<Thread>::adopt(new (std::nothrow) Thread);
