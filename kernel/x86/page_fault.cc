@@ -10,6 +10,7 @@
 #include "lib/format.h"
 #include "lib/log.h"
 #include "lib/spinlock.h"
+#include "proc/oom.h"
 #include "uaccess/extable.h"
 #include "vm/address_space.h"
 #include "vm/kmalloc.h"
@@ -164,9 +165,9 @@ void user_page_fault(UserRegisters& registers, std::uint64_t error_code, std::ui
       return;
     }
     if (outcome == FaultOutcome::kOutOfMemory) {
-      char name[64];
-      const std::size_t length = describe_current_thread(name);
-      log(LogLevel::kWarning, "out of memory: killed %.*s", static_cast<int>(length), name);
+      // Either memory comes back and the instruction runs again, or SIGKILL is pending.
+      handle_out_of_memory("page fault");
+      return;
     }
   } else {
     // As Linux: whether a kernel address is mapped is none of the program's business.
@@ -195,7 +196,14 @@ void kernel_page_fault(UserRegisters& registers, std::uint64_t error_code,
   AddressSpace* space = can_sleep && address < kUserLimit ? current_address_space() : nullptr;
   if (space != nullptr) {
     sti();
-    const FaultOutcome outcome = space->handle_fault(VirtAddr(address), access_of(error_code));
+    FaultOutcome outcome = space->handle_fault(VirtAddr(address), access_of(error_code));
+    // Not for ever: this thread may hold the lock that a process needs in order to end.
+    constexpr unsigned kMostAttempts = 64;
+    for (unsigned i = 0; i < kMostAttempts && outcome == FaultOutcome::kOutOfMemory &&
+                         handle_out_of_memory("system call");
+         ++i) {
+      outcome = space->handle_fault(VirtAddr(address), access_of(error_code));
+    }
     cli();
     if (outcome == FaultOutcome::kResolved) {
       return;
