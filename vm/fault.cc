@@ -137,8 +137,11 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
   const VirtAddr page = address.page();
   HeldPage held;
   if (region.cache) {
-    const PageCache::Missing missing =
-        region.is_shared() ? PageCache::Missing::kCreate : PageCache::Missing::kZeroFrame;
+    // A private write only copies from the file; everybody else must see what is written there
+    // later.
+    const PageCache::Missing missing = is_write && !region.is_shared()
+                                           ? PageCache::Missing::kZeroFrame
+                                           : PageCache::Missing::kCreate;
     Result<PhysAddr> frame = region.cache->get_page(region.cache_page_at(page.value()), missing);
     if (!frame) {
       return frame.error() == Errno::kENXIO ? FaultOutcome::kBeyondFile

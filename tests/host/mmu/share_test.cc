@@ -1,0 +1,212 @@
+// Directed tests of table sharing, for what random programs meet too rarely.
+#include <gtest/gtest.h>
+
+#include "tests/host/fake/arena.h"
+#include "tests/host/fake/mmu.h"
+#include "tests/host/mmu/software_mmu.h"
+#include "vm/address_space.h"
+#include "vm/dump.h"
+#include "vm/walker.h"
+
+namespace holstein::testing {
+namespace {
+
+constexpr std::uint64_t kBase = 0x40000000;
+constexpr std::uint64_t kMebibyte = 1 << 20;
+// frame_retain() refuses above this (vm/frame.h).
+constexpr std::uint32_t kMostReferences = UINT32_MAX - 65535;
+
+class ShareTest : public ::testing::Test, public fake::MmuHooks {
+ protected:
+  ShareTest() : mmu_(phys_to_virt<std::byte>(PhysAddr(0)), 64 * kMebibyte) {
+    fake::set_mmu_hooks(this);
+    kernel_root_ = frame_alloc();
+    clear_frame(kernel_root_);
+    paging_set_kernel_directory(kernel_root_);
+    paging_switch_directory(kernel_root_);
+  }
+  ~ShareTest() override {
+    paging_switch_directory(kernel_root_);
+    frame_free(kernel_root_);
+    fake::set_mmu_hooks(nullptr);
+  }
+
+  void load_root(PhysAddr root) override { mmu_.load_root(root.value()); }
+  void invalidate_page(VirtAddr page) override { mmu_.invalidate_page(page.value()); }
+  void invalidate_everything() override { mmu_.invalidate_everything(); }
+
+  static RefPtr<AddressSpace> space_with(std::uint64_t size_bytes) {
+    RefPtr<AddressSpace> space = AddressSpace::create().value();
+    MapRequest request;
+    request.address = VirtAddr(kBase);
+    request.placement = MapRequest::Placement::kFixed;
+    request.size_bytes = size_bytes;
+    request.protection = kProtRead | kProtWrite;
+    EXPECT_TRUE(space->map(request).has_value());
+    return space;
+  }
+
+  // The byte at `address` as a program of `space`, which is loaded, sees it.
+  std::uint8_t& at(AddressSpace& space, std::uint64_t address, MmuAccess access) {
+    for (int tries = 0; tries < 3; ++tries) {
+      const SoftwareMmu::Translation translation = mmu_.translate(address, access);
+      if (!translation.fault) {
+        return *phys_to_virt<std::uint8_t>(PhysAddr(translation.physical));
+      }
+      const FaultAccess kind =
+          access == MmuAccess::kWrite ? FaultAccess::kWrite : FaultAccess::kRead;
+      EXPECT_EQ(space.handle_fault(VirtAddr(address), kind), FaultOutcome::kResolved);
+    }
+    panic("no translation for %#llx", static_cast<unsigned long long>(address));
+  }
+  void write(AddressSpace& space, std::uint64_t address, std::uint8_t value) {
+    at(space, address, MmuAccess::kWrite) = value;
+  }
+  std::uint8_t read(AddressSpace& space, std::uint64_t address) {
+    return at(space, address, MmuAccess::kRead);
+  }
+
+  fake::Arena arena_;
+  SoftwareMmu mmu_;
+  PhysAddr kernel_root_;
+};
+
+// The kernel writes for a process that is not loaded, as process_vm_writev does.
+void write_from_outside(AddressSpace& space, std::uint64_t address, std::uint8_t value) {
+  const PhysAddr frame = space.pin_page(VirtAddr(address), FaultAccess::kWrite, false).value();
+  *phys_to_virt<std::uint8_t>(frame) = value;
+  frame_release(frame_of(frame));
+}
+
+TEST_F(ShareTest, AStaleUpperLevelEntryDoesNotLeadToTheTableThatTheOtherSideKept) {
+  RefPtr<AddressSpace> parent = space_with(kMebibyte);
+  parent->activate();
+  write(*parent, kBase, 1);
+  write(*parent, kBase + kPageSize, 1);
+  RefPtr<AddressSpace> child = parent->fork().value();
+  // The walk for this read leaves the shared table in the paging-structure caches.
+  EXPECT_EQ(read(*parent, kBase), 1);
+  // The kernel fills a hole: the parent's table becomes its own, and no page was mapped there whose
+  // translation would have to be dropped.
+  constexpr int kAdvicePopulateWrite = 23;
+  ASSERT_TRUE(
+      parent->advise(VirtAddr(kBase + 2 * kPageSize), kPageSize, kAdvicePopulateWrite).has_value());
+  write_from_outside(*child, kBase + kPageSize, 2);
+  EXPECT_EQ(read(*parent, kBase + kPageSize), 1);
+  EXPECT_TRUE(validate_all_address_spaces());
+}
+
+TEST_F(ShareTest, ForkTakesTheSameFramesWhateverIsMapped) {
+  std::uint64_t frames[2] = {};
+  for (const std::uint64_t mebibytes : {1, 32}) {
+    RefPtr<AddressSpace> parent = space_with(mebibytes * kMebibyte);
+    parent->activate();
+    for (std::uint64_t offset = 0; offset < mebibytes * kMebibyte; offset += kPageSize) {
+      write(*parent, kBase + offset, 7);
+    }
+    const std::uint64_t before = frame_get_free_memory();
+    RefPtr<AddressSpace> child = parent->fork().value();
+    frames[mebibytes == 1 ? 0 : 1] = (before - frame_get_free_memory()) / kPageSize;
+    paging_switch_directory(kernel_root_);
+  }
+  EXPECT_EQ(frames[0], 1U);  // the root
+  EXPECT_EQ(frames[1], 1U);
+}
+
+TEST_F(ShareTest, TheFirstWriteCopiesOneTableALevelAndOnePage) {
+  RefPtr<AddressSpace> parent = space_with(32 * kMebibyte);
+  parent->activate();
+  for (std::uint64_t offset = 0; offset < 32 * kMebibyte; offset += kPageSize) {
+    write(*parent, kBase + offset, 7);
+  }
+  RefPtr<AddressSpace> child = parent->fork().value();
+  const std::uint64_t before = frame_get_free_memory();
+  write(*parent, kBase, 8);
+  EXPECT_EQ((before - frame_get_free_memory()) / kPageSize, 4U);
+  EXPECT_TRUE(validate_all_address_spaces());
+}
+
+TEST_F(ShareTest, ResidentSetAndTablesAreExactRightAfterForkAndOnBothSides) {
+  RefPtr<AddressSpace> parent = space_with(4 * kMebibyte);
+  parent->activate();
+  for (std::uint64_t offset = 0; offset < 4 * kMebibyte; offset += kPageSize) {
+    write(*parent, kBase + offset, 7);
+  }
+  RefPtr<AddressSpace> child = parent->fork().value();
+  EXPECT_EQ(child->stats().resident_anonymous_pages, 1024U);
+  EXPECT_EQ(child->stats().table_pages, parent->stats().table_pages);
+  ASSERT_TRUE(child->unmap(VirtAddr(kBase), 2 * kMebibyte + kPageSize).has_value());
+  EXPECT_EQ(child->stats().resident_anonymous_pages, 511U);
+  EXPECT_EQ(parent->stats().resident_anonymous_pages, 1024U);
+  EXPECT_TRUE(validate_all_address_spaces());
+}
+
+TEST_F(ShareTest, ForkOfForkOfForkSixtyFourDeepKeepsEveryGenerationsValue) {
+  std::vector<RefPtr<AddressSpace>> generations;
+  generations.push_back(space_with(kMebibyte));
+  for (unsigned depth = 1; depth <= 64; ++depth) {
+    AddressSpace& last = *generations.back();
+    last.activate();
+    write(last, kBase, static_cast<std::uint8_t>(depth));
+    write(last, kBase + depth * kPageSize, static_cast<std::uint8_t>(depth));
+    generations.push_back(last.fork().value());
+  }
+  EXPECT_TRUE(validate_all_address_spaces());
+  for (unsigned depth = 1; depth <= 64; ++depth) {
+    AddressSpace& one = *generations[depth - 1];
+    one.activate();
+    EXPECT_EQ(read(one, kBase), depth);
+    EXPECT_EQ(read(one, kBase + kPageSize), 1);
+    if (depth < 64) {
+      EXPECT_EQ(read(one, kBase + 64 * kPageSize), 0);
+    }
+  }
+}
+
+TEST_F(ShareTest, AReferenceCountAtItsLimitRefusesTheForkAndChangesNothing) {
+  RefPtr<AddressSpace> parent = space_with(kMebibyte);
+  parent->activate();
+  write(*parent, kBase, 1);
+  const PathSurvey survey = survey_path(parent->root(), VirtAddr(kBase), kRootLevel);
+  Frame& table = frame_of(survey.entry.target());
+  const std::uint32_t refs = table.refs.load();
+  table.refs.store(kMostReferences);
+  EXPECT_FALSE(parent->fork().has_value());
+  table.refs.store(refs);
+  EXPECT_TRUE(validate_all_address_spaces());
+  write(*parent, kBase, 2);
+  EXPECT_EQ(read(*parent, kBase), 2);
+}
+
+TEST_F(ShareTest, AReferenceCountAtItsLimitInTheMiddleOfACopiedTableLeavesNothingBehind) {
+  RefPtr<AddressSpace> parent = space_with(kMebibyte);
+  parent->activate();
+  for (std::uint64_t page = 0; page < 8; ++page) {
+    write(*parent, kBase + page * kPageSize, 1);
+  }
+  RefPtr<AddressSpace> child = parent->fork().value();
+  const PathSurvey survey = survey_path(parent->root(), VirtAddr(kBase + 5 * kPageSize), 1);
+  Frame& page = frame_of(survey.entry.target());
+  page.refs.store(kMostReferences);
+  EXPECT_EQ(parent->handle_fault(VirtAddr(kBase), FaultAccess::kWrite), FaultOutcome::kOutOfMemory);
+  page.refs.store(1);
+  EXPECT_TRUE(validate_all_address_spaces());
+  write(*parent, kBase, 2);
+  child->activate();
+  EXPECT_EQ(read(*child, kBase), 1);
+}
+
+TEST_F(ShareTest, TheDumpShowsWhatIsShared) {
+  RefPtr<AddressSpace> parent = space_with(kMebibyte);
+  parent->activate();
+  write(*parent, kBase, 1);
+  RefPtr<AddressSpace> child = parent->fork().value();
+  String text;
+  ASSERT_TRUE(dump_page_tables(*parent, text).has_value());
+  EXPECT_NE(text.view().find("PDPT frame"), std::string_view::npos) << text.view();
+  EXPECT_NE(text.view().find("refs 2 copy-on-write"), std::string_view::npos) << text.view();
+  EXPECT_NE(text.view().find("anonymous 1 pages"), std::string_view::npos) << text.view();
+}
+
+}  // namespace
+}  // namespace holstein::testing
