@@ -31,7 +31,7 @@ void link(std::uint64_t pfn, unsigned order) REQUIRES(lock) {
   Frame& frame = frame_table[pfn];
   FreeList& list = lists[order];
   frame.order = static_cast<std::uint8_t>(order);
-  frame.flags |= kFrameBlockHead;
+  frame.flags.set(kFrameBlockHead);
   frame.free.next = list.first;
   frame.free.previous = 0;
   if (list.first != 0) {
@@ -50,13 +50,12 @@ void unlink(std::uint64_t pfn) REQUIRES(lock) {
     frame_table[frame.free.next].free.previous = frame.free.previous;
   }
   --list.blocks;
-  frame.flags &= static_cast<std::uint8_t>(~kFrameBlockHead);
+  frame.flags.clear(kFrameBlockHead);
 }
 
-bool is_block_head(std::uint64_t pfn) {
-  const Frame& frame = frame_table[pfn];
-  return frame.kind == FrameKind::kFree && (frame.flags & kFrameBlockHead) != 0;
-}
+// The flag is set and cleared under the lock, and on free frames only, so it needs no look at the
+// kind, which may be changing.
+bool is_block_head(std::uint64_t pfn) { return frame_table[pfn].flags.has(kFrameBlockHead); }
 
 // The first block of the list of `order` whose first 2^wanted frames lie below `limit_pfn`.
 std::uint64_t find_below(unsigned order, unsigned wanted, std::uint64_t limit_pfn) REQUIRES(lock) {
@@ -158,19 +157,19 @@ std::uint64_t validate_locked() {
           !is_block_head(pfn) || head.order != order || head.free.previous != previous) {
         panic("buddy list %u: bad block at frame %#llx (kind %u, order %u, flags %#x)", order,
               static_cast<unsigned long long>(pfn), static_cast<unsigned>(head.kind), head.order,
-              head.flags);
+              head.flags.value());
       }
       for (std::uint64_t i = pfn; i < pfn + (1ULL << order); ++i) {
         Frame& frame = frame_table[i];
         if (frame.kind != FrameKind::kFree || frame.refs.load(std::memory_order_relaxed) != 0 ||
-            (frame.flags & (kFrameSeen | kFrameCached)) != 0 ||
-            (i != pfn && (frame.flags & kFrameBlockHead) != 0)) {
+            frame.flags.has(kFrameSeen | kFrameCached) ||
+            (i != pfn && frame.flags.has(kFrameBlockHead))) {
           panic("buddy list %u: frame %#llx of the block at %#llx: kind %u, refs %u, flags %#x",
                 order, static_cast<unsigned long long>(i), static_cast<unsigned long long>(pfn),
                 static_cast<unsigned>(frame.kind), frame.refs.load(std::memory_order_relaxed),
-                frame.flags);
+                frame.flags.value());
         }
-        frame.flags |= kFrameSeen;
+        frame.flags.set(kFrameSeen);
       }
       // Two free buddies side by side would have been merged.
       const std::uint64_t other = pfn ^ (1ULL << order);

@@ -56,7 +56,7 @@ void refill(FrameCache& cache, std::uint32_t wanted) REQUIRES(cache.lock) {
     if (pfn == 0) {
       break;
     }
-    frame_table[pfn].flags |= kFrameCached;
+    frame_table[pfn].flags.set(kFrameCached);
     cache.pfns[count++] = static_cast<std::uint32_t>(pfn);
   }
   cache.count.store(count, std::memory_order_relaxed);
@@ -67,7 +67,7 @@ void drain(FrameCache& cache, std::uint32_t wanted) REQUIRES(cache.lock) {
   std::uint32_t count = cache.count.load(std::memory_order_relaxed);
   for (; wanted > 0 && count > 0; --wanted) {
     const std::uint32_t pfn = cache.pfns[--count];
-    frame_table[pfn].flags &= static_cast<std::uint8_t>(~kFrameCached);
+    frame_table[pfn].flags.clear(kFrameCached);
     buddy::put_locked(pfn, 0);
   }
   cache.count.store(count, std::memory_order_relaxed);
@@ -109,8 +109,7 @@ void frame_make_owned(std::uint64_t pfn, FrameKind kind, CallSite site) {
   note_frame_allocated(pfn, site);
   Frame& frame = frame_table[pfn];
   frame.kind = kind;
-  frame.order = 0;
-  frame.flags = 0;
+  frame.flags.assign(0);
   frame.lock.store(0, std::memory_order_relaxed);
   frame.refs.store(1, std::memory_order_relaxed);
 }
@@ -128,8 +127,7 @@ FrameKind frame_make_free(PhysAddr frame, CallSite site) {
   }
   note_frame_freed(pfn, site);
   descriptor.refs.store(0, std::memory_order_relaxed);
-  descriptor.order = 0;
-  descriptor.flags = HOLSTEIN_DEBUG ? kFramePoisoned : 0;
+  descriptor.flags.assign(HOLSTEIN_DEBUG ? kFramePoisoned : 0);
   descriptor.kind = FrameKind::kFree;
   return kind;
 }
@@ -159,7 +157,7 @@ void frame_free_at(PhysAddr frame, CallSite site) {
   }
   const std::uint32_t count = cache.count.load(std::memory_order_relaxed);
   cache.pfns[count] = static_cast<std::uint32_t>(pfn);
-  frame_table[pfn].flags |= kFrameCached;
+  frame_table[pfn].flags.set(kFrameCached);
   cache.count.store(count + 1, std::memory_order_relaxed);
   cache.add_in_use(kind, -1);
 }
@@ -275,12 +273,12 @@ std::uint64_t frame_validate_caches() {
     for (std::uint32_t i = 0; i < count; ++i) {
       Frame& frame = frame_table[cache.pfns[i]];
       if (frame.kind != FrameKind::kFree || frame.refs.load(std::memory_order_relaxed) != 0 ||
-          (frame.flags & (kFrameSeen | kFrameBlockHead | kFrameCached)) != kFrameCached) {
+          (frame.flags.value() & (kFrameSeen | kFrameBlockHead | kFrameCached)) != kFrameCached) {
         panic("frame cache of CPU %u: frame %#x: kind %u, refs %u, flags %#x", cpu, cache.pfns[i],
               static_cast<unsigned>(frame.kind), frame.refs.load(std::memory_order_relaxed),
-              frame.flags);
+              frame.flags.value());
       }
-      frame.flags |= kFrameSeen;
+      frame.flags.set(kFrameSeen);
     }
     total += count;
   }

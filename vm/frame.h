@@ -31,13 +31,37 @@ enum class FrameKind : std::uint8_t {
   kSlab,
 };
 
+// Bits of Frame::flags. Cleared when a frame is handed out.
+inline constexpr std::uint8_t kFrameHugeHead =
+    0x01;  // first of 512 frames that back one 2 MiB page
+inline constexpr std::uint8_t kFrameHugeTail = 0x02;   // one of the other 511
+inline constexpr std::uint8_t kFrameHeapTail = 0x04;   // kSlab, but not the first of its block
+inline constexpr std::uint8_t kFrameSeen = 0x10;       // scratch of validate_frames()
+inline constexpr std::uint8_t kFramePoisoned = 0x20;   // kFree, filled with kFramePoison
+inline constexpr std::uint8_t kFrameCached = 0x40;     // kFree, in a per-CPU cache
+inline constexpr std::uint8_t kFrameBlockHead = 0x80;  // kFree, first of a block in a buddy list
+
+// A set of the bits above. Changed by the frame's owner alone (for free frames: under the lock of
+// the list that holds them); the buddy allocator looks at those of neighbouring frames at any time.
+class FrameFlags {
+ public:
+  std::uint8_t value() const { return bits_.load(std::memory_order_relaxed); }
+  bool has(std::uint8_t bits) const { return (value() & bits) != 0; }
+  void set(std::uint8_t bits) { assign(value() | bits); }
+  void clear(std::uint8_t bits) { assign(value() & ~bits); }
+  void assign(int bits) { bits_.store(static_cast<std::uint8_t>(bits), std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint8_t> bits_;
+};
+
 struct Frame {
   // Entries that point here plus explicit holds (I1). Never wraps: frame_retain() refuses.
   std::atomic<std::uint32_t> refs;
   FrameKind kind;
   std::uint8_t order;              // kFree, head of a block: log2 of its frames
   std::atomic<std::uint8_t> lock;  // kTable: its bit lock, LockRank::kTable
-  std::uint8_t flags;              // FrameFlags
+  FrameFlags flags;
   union {
     struct {
       std::uint32_t next;  // pfn of the next free block of this order; 0 ends the list
@@ -80,16 +104,6 @@ struct Frame {
   };
 };
 static_assert(sizeof(Frame) == 32);
-
-// Bits of Frame::flags. Cleared when a frame is handed out.
-inline constexpr std::uint8_t kFrameHugeHead =
-    0x01;  // first of 512 frames that back one 2 MiB page
-inline constexpr std::uint8_t kFrameHugeTail = 0x02;   // one of the other 511
-inline constexpr std::uint8_t kFrameHeapTail = 0x04;   // kSlab, but not the first of its block
-inline constexpr std::uint8_t kFrameSeen = 0x10;       // scratch of validate_frames()
-inline constexpr std::uint8_t kFramePoisoned = 0x20;   // kFree, filled with kFramePoison
-inline constexpr std::uint8_t kFrameCached = 0x40;     // kFree, in a per-CPU cache
-inline constexpr std::uint8_t kFrameBlockHead = 0x80;  // kFree, first of a block in a buddy list
 
 // ---- Addresses ----------------------------------------------------------------------------------
 

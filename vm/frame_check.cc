@@ -26,13 +26,13 @@ void check_frame(std::uint64_t pfn, Found& found) {
     panic("frame %#llx: no such kind as %zu", static_cast<unsigned long long>(pfn), kind);
   }
   ++found.by_kind[kind];
-  const bool is_seen = (frame.flags & kFrameSeen) != 0;
+  const bool is_seen = frame.flags.has(kFrameSeen);
   if (frame.kind == FrameKind::kFree) {
     if (refs != 0 || !is_seen) {
       panic("frame %#llx is free: expected refs 0 and one list, found refs %u and %s (F1)",
             static_cast<unsigned long long>(pfn), refs, is_seen ? "one list" : "none");
     }
-    frame.flags &= static_cast<std::uint8_t>(~kFrameSeen);
+    frame.flags.clear(kFrameSeen);
     return;
   }
   if (is_seen) {

@@ -31,7 +31,7 @@ void check_frame_poison(std::uint64_t pfn);
 
 inline void note_frame_allocated(std::uint64_t pfn, CallSite site) {
   if constexpr (HOLSTEIN_DEBUG) {
-    if ((frame_table[pfn].flags & kFramePoisoned) != 0) {
+    if (frame_table[pfn].flags.has(kFramePoisoned)) {
       check_frame_poison(pfn);
     }
     frame_sites[pfn].allocated = site;

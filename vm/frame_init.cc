@@ -173,7 +173,7 @@ void frame_release_range(PhysAddr start, std::uint64_t size_bytes) {
       }
       frame.refs.store(0, std::memory_order_relaxed);
       frame.kind = FrameKind::kFree;
-      frame.flags = 0;
+      frame.flags.assign(0);
     }
     if (pfn > run_start) {
       SpinGuard guard(buddy::lock);

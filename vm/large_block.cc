@@ -50,7 +50,7 @@ void* large_block_alloc(std::size_t size, std::size_t align_frames, CallSite sit
   head.large = {
       .cache = nullptr, .size_bytes = 0, .unused = 0, .pages = static_cast<std::uint32_t>(count)};
   for (std::size_t i = 1; i < count; ++i) {
-    (&head)[i].flags |= kFrameHeapTail;
+    (&head)[i].flags.set(kFrameHeapTail);
     (&head)[i].slab_tail.head = static_cast<std::uint64_t>(first.pfn());
   }
   set_size(head, size);

@@ -81,7 +81,7 @@ Frame* heap_block_of(const void* pointer) {
   if (frame.kind != FrameKind::kSlab) {
     return nullptr;
   }
-  return (frame.flags & kFrameHeapTail) != 0 ? &frame_table[frame.slab_tail.head] : &frame;
+  return frame.flags.has(kFrameHeapTail) ? &frame_table[frame.slab_tail.head] : &frame;
 }
 
 void* slab_alloc_at(slab_cache_t& cache, std::size_t requested_bytes, CallSite site) {

@@ -31,7 +31,7 @@ void validate_cache(void*, slab_cache_t& cache) {
   for (std::uint32_t pfn = cache.first_partial; pfn != 0;) {
     const Frame& slab = frame_table[pfn];
     if (slab.kind != FrameKind::kSlab || slab.slab.cache != &cache ||
-        (slab.flags & kFrameHeapTail) != 0 || slab.slab.previous != previous) {
+        slab.flags.has(kFrameHeapTail) || slab.slab.previous != previous) {
       panic("heap: %s: frame %#x in its list is no slab of it (S2)", cache.name, pfn);
     }
     const std::size_t free = free_objects(cache, slab, pfn);

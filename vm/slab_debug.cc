@@ -27,7 +27,7 @@ const std::byte* first_unlike(const std::byte* start, const std::byte* end, std:
 // The trailer of the object below catches what was written below this one.
 void check_underrun(const slab_cache_t& cache, const std::byte* object, CallSite site) {
   if (is_aligned(virt_to_phys(object).value(), kPageSize) &&
-      (frame_of(virt_to_phys(object)).flags & kFrameHeapTail) == 0) {
+      !frame_of(virt_to_phys(object)).flags.has(kFrameHeapTail)) {
     return;  // the first of its slab
   }
   const SlabTrailer& below = slab_trailer(cache, object - cache.stride);

@@ -85,7 +85,7 @@ bool slab_grow(slab_cache_t& cache) {
     }
   }
   for (std::uint32_t i = 1; i < pages; ++i) {
-    frame_table[pfn + i].flags |= kFrameHeapTail;
+    frame_table[pfn + i].flags.set(kFrameHeapTail);
     frame_table[pfn + i].slab_tail.head = pfn;
   }
   Frame& slab = frame_table[pfn];
