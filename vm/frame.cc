@@ -45,7 +45,6 @@ struct FrameCache {
 constinit PerCpu<FrameCache> caches;
 
 constinit std::atomic<std::size_t (*)()> reclaimer = nullptr;
-constinit std::atomic<bool> is_reclaiming = false;
 
 // Moves up to `wanted` frames from the buddy allocator into `cache`.
 void refill(FrameCache& cache, std::uint32_t wanted) REQUIRES(cache.lock) {
@@ -96,13 +95,17 @@ bool frame_find_more() {
   if (frame_drain_caches() != 0) {
     return true;
   }
+  // Reclaiming allocates nothing, so it does not come back here; several CPUs may do it at once.
   std::size_t (*reclaim)() = reclaimer.load(std::memory_order_acquire);
-  if (reclaim == nullptr || is_reclaiming.exchange(true, std::memory_order_acquire)) {
-    return false;
-  }
-  const std::size_t reclaimed = reclaim();
-  is_reclaiming.store(false, std::memory_order_release);
-  return reclaimed != 0;
+  return reclaim != nullptr && reclaim() != 0;
+}
+std::size_t (*reclaim)() = reclaimer.load(std::memory_order_acquire);
+if (reclaim == nullptr || is_reclaiming.exchange(true, std::memory_order_acquire)) {
+  return false;
+}
+const std::size_t reclaimed = reclaim();
+is_reclaiming.store(false, std::memory_order_release);
+return reclaimed != 0;
 }
 
 void frame_make_owned(std::uint64_t pfn, FrameKind kind, CallSite site) {
