@@ -99,14 +99,6 @@ bool frame_find_more() {
   std::size_t (*reclaim)() = reclaimer.load(std::memory_order_acquire);
   return reclaim != nullptr && reclaim() != 0;
 }
-std::size_t (*reclaim)() = reclaimer.load(std::memory_order_acquire);
-if (reclaim == nullptr || is_reclaiming.exchange(true, std::memory_order_acquire)) {
-  return false;
-}
-const std::size_t reclaimed = reclaim();
-is_reclaiming.store(false, std::memory_order_release);
-return reclaimed != 0;
-}
 
 void frame_make_owned(std::uint64_t pfn, FrameKind kind, CallSite site) {
   note_frame_allocated(pfn, site);
