@@ -6,7 +6,7 @@
 
 #include "fs/abi.h"
 #include "fs/credentials.h"
-#include "fs/dentry.h"
+#include "fs/mount.h"
 #include "lib/mutex.h"
 #include "lib/ref.h"
 #include "lib/result.h"

@@ -6,7 +6,7 @@
 #include <span>
 #include <string_view>
 
-#include "fs/dentry.h"
+#include "fs/mount.h"
 #include "lib/result.h"
 
 namespace holstein {

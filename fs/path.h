@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "fs/credentials.h"
-#include "fs/dentry.h"
+#include "fs/mount.h"
 #include "lib/result.h"
 #include "lib/vec.h"
 

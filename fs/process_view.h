@@ -5,8 +5,8 @@
 #include <span>
 
 #include "fs/credentials.h"
-#include "fs/dentry.h"
 #include "fs/file.h"
+#include "fs/mount.h"
 #include "lib/ref.h"
 #include "lib/result.h"
 #include "lib/vec.h"

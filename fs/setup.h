@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <span>
 
-#include "fs/dentry.h"
 #include "fs/initramfs.h"
+#include "fs/mount.h"
 #include "lib/result.h"
 
 namespace holstein {
