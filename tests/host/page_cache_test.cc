@@ -10,13 +10,16 @@
 #include <vector>
 
 #include "tests/host/fake/arena.h"
+#include "tests/host/fake/heap_arena.h"
 #include "vm/address_space.h"
 #include "vm/page_tree.h"
+#include "vm/walker.h"
 
 namespace holstein {
 namespace {
 
 using fake::Arena;
+using fake::HeapArena;
 using Bytes = std::vector<std::byte>;
 
 RefPtr<PageCache> make_cache() {
@@ -316,6 +319,73 @@ TEST(PageCacheTest, HolePunchedUnderAMappingIsZeroedInPlace) {
   *phys_to_virt<char>(mapped) = 'n';
   EXPECT_EQ(contents(*cache, 0, 1)[0], std::byte{'n'});
   frame_release(frame_of(mapped));
+}
+
+// ---- Under mappings ----
+
+// A shared mapping of the whole of `cache` in a new address space, every page present.
+RefPtr<AddressSpace> map_all(const RefPtr<PageCache>& cache, VirtAddr& start) {
+  RefPtr<AddressSpace> space = AddressSpace::create().value();
+  MapRequest request;
+  request.size_bytes = cache->size_bytes();
+  request.protection = kProtRead | kProtWrite;
+  request.flags = kRegionShared;
+  request.cache = cache;
+  start = space->map(std::move(request)).value();
+  EXPECT_TRUE(space->populate(start, cache->size_bytes()).has_value());
+  return space;
+}
+
+TEST(PageCacheMappingTest, ShrinkingTakesPagesOutOfEveryAddressSpace) {
+  HeapArena arena;
+  RefPtr<PageCache> cache = make_cache();
+  ASSERT_TRUE(cache->write_at(0, pattern(10 * kPageSize, 10)).has_value());
+  VirtAddr start;
+  const RefPtr<AddressSpace> parent = map_all(cache, start);
+  const RefPtr<AddressSpace> child = parent->fork().value();
+  ASSERT_TRUE(cache->resize(3 * kPageSize + 100).has_value());
+  EXPECT_EQ(cache->page_count(), 4U);
+  for (AddressSpace* space : {parent.get(), child.get()}) {
+    EXPECT_EQ(space->stats().resident_file_pages, 4U);
+    EXPECT_EQ(space->handle_fault(start + 3 * kPageSize, FaultAccess::kWrite),
+              FaultOutcome::kResolved);
+    EXPECT_EQ(space->handle_fault(start + 4 * kPageSize, FaultAccess::kRead),
+              FaultOutcome::kBeyondFile);
+    validate_address_space(*space);
+  }
+  ASSERT_TRUE(cache->resize(10 * kPageSize).has_value());
+  EXPECT_EQ(child->handle_fault(start + 4 * kPageSize, FaultAccess::kWrite),
+            FaultOutcome::kResolved);
+  EXPECT_EQ(contents(*cache, 3 * kPageSize + 100, 4 * kPageSize), Bytes(4 * kPageSize));
+}
+
+TEST(PageCacheMappingTest, ShrinkThatFindsNoMemoryChangesNothing) {
+  HeapArena arena;
+  const Bytes bytes = pattern(600 * kPageSize, 11);
+  // Shrinking has to copy tables that parent and child share.
+  bool failed = true;
+  for (std::uint64_t nth = 1; failed; ++nth) {
+    RefPtr<PageCache> cache = make_cache();
+    ASSERT_TRUE(cache->write_at(0, bytes).has_value());
+    VirtAddr start;
+    const RefPtr<AddressSpace> parent = map_all(cache, start);
+    const RefPtr<AddressSpace> child = parent->fork().value();
+    allocation_fail_nth(nth, false);
+    const Result<void> result = cache->resize(5 * kPageSize);
+    allocation_fail_nth(0, false);
+    failed = !result.has_value();
+    ASSERT_TRUE(failed || nth > 1) << "no table had to be copied: this tests nothing";
+    ASSERT_LT(nth, 10U) << "shrinking needs a few frames, not many";
+    if (failed) {
+      EXPECT_EQ(result.error(), Errno::kENOMEM);
+      EXPECT_EQ(cache->size_bytes(), bytes.size());
+      EXPECT_EQ(contents(*cache, 0, bytes.size()), bytes);
+    } else {
+      EXPECT_EQ(cache->page_count(), 5U);
+    }
+    validate_address_space(*parent);
+    validate_address_space(*child);
+  }
 }
 
 // ---- Memory runs out ----
