@@ -92,10 +92,12 @@ class Guest:
     def __init__(self, machine: qemu.Machine, source: Source | None, sinks: dict[Stream, Sink],
                  *, symbols: Path | None = None, timeout_seconds: float | None = None,
                  boot_timeout_seconds: float | None = DEFAULT_BOOT_TIMEOUT_SECONDS,
-                 on_log=None, on_hello=lambda: None, name: str = "the program") -> None:
+                 on_log=None, on_hello=lambda: None, name: str = "the program",
+                 interpreter: str | None = None) -> None:
         self.loop = EventLoop()
         self._symbols = symbols
         self._name = name
+        self._interpreter = interpreter
         self._timeout_seconds = timeout_seconds
         self._boot_timeout_seconds = boot_timeout_seconds
         self._result: GuestResult | None = None
@@ -207,8 +209,11 @@ class Guest:
             self._finish(Outcome.BROKEN, BROKEN, f"QEMU {how}{': ' if said else ''}{said}", status)
         elif self.channel.start_error is not None:
             error = self.channel.start_error
-            self._finish(Outcome.NOT_STARTED, 127 if error.errno == _ENOENT else 126,
-                         f"{self._name}: {error.text or os.strerror(error.errno)}", status)
+            text = f"{error.text or self._name}: {os.strerror(error.errno)}"
+            if self._interpreter is not None:
+                text += (f" (a dynamic program, for {self._interpreter}: "
+                         "this kernel may not be able to run those yet)")
+            self._finish(Outcome.NOT_STARTED, 127 if error.errno == _ENOENT else 126, text, status)
             self._result.start_errno = error.errno
         elif self.channel.wait_status is not None:
             wait_status = self.channel.wait_status

@@ -31,6 +31,7 @@ class ProgramError(Exception):
 class Found:
     path_in_image: bytes  # absolute
     host_path: str | None  # where it came from, if from the host; has its symbols
+    interpreter: str | None = None  # the ld.so that a dynamic program wants
 
 
 def find_program(tree: Tree, name: str, search_path: str, from_host: bool,
@@ -47,8 +48,8 @@ def find_program(tree: Tree, name: str, search_path: str, from_host: bool,
     if found is None:
         where = "on this machine or in the image" if from_host else "under --root"
         raise ProgramError(NOT_FOUND, f"{name}: not found {where}")
-    _check(tree, name, found.path_in_image, applets)
-    return found
+    return dataclasses.replace(found,
+                               interpreter=_check(tree, name, found.path_in_image, applets))
 
 
 def _find_on_host(tree: Tree, name: str) -> Found | None:
@@ -115,15 +116,16 @@ def _find_in_image(tree: Tree, name: str, search_path: str) -> Found | None:
     return None
 
 
-def _check(tree: Tree, name: str, path: bytes, applets: frozenset[str]) -> None:
-    """Follows a program to its interpreters; all of them have to be in the image."""
+def _check(tree: Tree, name: str, path: bytes, applets: frozenset[str]) -> str | None:
+    """Follows a program to its interpreters; all of them have to be in the image. Gives the last
+    one if that is for a dynamic program."""
     for _ in range(_MAX_INTERPRETERS + 1):
         entry = tree.lookup(path)
         assert entry is not None
         program = _inspect(tree, os.fsdecode(path) if path != b"/" + normalise(name) else name,
                            entry)
         if program.interpreter is None:
-            return
+            return None
         needed = os.fsdecode(program.interpreter)
         target = tree.lookup(program.interpreter)
         if target is None or not target.is_file:
@@ -132,7 +134,7 @@ def _check(tree: Tree, name: str, path: bytes, applets: frozenset[str]) -> None:
         if not target.mode & 0o111:
             raise ProgramError(NOT_EXECUTABLE, f"{name}: its interpreter {needed} is not executable")
         if not program.is_script:
-            return  # ld.so itself is a program without an interpreter
+            return needed  # which itself is a program without an interpreter
         path = b"/" + normalise(program.interpreter)
     raise ProgramError(NOT_EXECUTABLE, f"{name}: too many scripts that interpret scripts")
 

@@ -126,7 +126,8 @@ def start_guest(request: RunRequest, prepared: Prepared, source: Source | None,
     return Guest(prepared.machine, source, sinks, symbols=prepared.symbols,
                  timeout_seconds=request.timeout_seconds,
                  boot_timeout_seconds=request.boot_timeout_seconds,
-                 on_log=on_log, on_hello=on_hello, name=request.argv[0])
+                 on_log=on_log, on_hello=on_hello, name=request.argv[0],
+                 interpreter=prepared.found.interpreter)
 
 
 def run_guest(request: RunRequest,
