@@ -134,7 +134,8 @@ struct CloneArguments {
 };
 static_assert(sizeof(CloneArguments) == 88);
 
-// ---- wait (man 2 wait4, man 2 waitid) -------------------------------------------------------------
+// ---- wait (man 2 wait4, man 2 waitid)
+// -------------------------------------------------------------
 
 inline constexpr std::uint32_t kWNoHang = 1, kWUntraced = 2, kWStopped = 2, kWExited = 4;
 inline constexpr std::uint32_t kWContinued = 8, kWNoWait = 0x01000000;

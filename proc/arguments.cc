@@ -11,7 +11,7 @@ namespace holstein {
 
 namespace {
 
-constexpr std::uint64_t kMostBytes = 6 << 20;    // three quarters of the default stack
+constexpr std::uint64_t kMostBytes = 6 << 20;      // three quarters of the default stack
 constexpr std::uint64_t kLeastBytes = 128 * 1024;  // ARG_MAX
 
 }  // namespace

@@ -11,8 +11,8 @@
 
 namespace holstein {
 
-// NUL-terminated strings in a row. Grows by pages that are never moved, so large argument lists cost
-// one copy.
+// NUL-terminated strings in a row. Grows by pages that are never moved, so large argument lists
+// cost one copy.
 class StringArea {
  public:
   StringArea() = default;

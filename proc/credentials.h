@@ -65,7 +65,7 @@ class Identity : public RefCounted<Identity> {
   CapabilitySet ambient = 0;
   CapabilitySet bounding = kAllCapabilities;
   std::uint32_t secure_bits = 0;
-  Vec<Gid> groups;  // sorted
+  Vec<Gid> groups;                 // sorted
   UserAccount* account = nullptr;  // of `uid`; never null
 
   // Makes `account` that of `uid` again after a change. ENOMEM.

@@ -52,8 +52,8 @@ inline constexpr std::size_t kMaxElfLoads = 64;
 
 // A PT_LOAD. Addresses are those of the file: a load bias is still to be added for ET_DYN.
 struct ElfLoad {
-  std::uint64_t address = 0;       // of the first byte
-  std::uint64_t offset = 0;        // the same byte in the file
+  std::uint64_t address = 0;  // of the first byte
+  std::uint64_t offset = 0;   // the same byte in the file
   std::uint64_t file_bytes = 0;
   std::uint64_t memory_bytes = 0;  // at least file_bytes; the rest is zero
   std::uint32_t flags = 0;         // kElf...Flag
@@ -88,8 +88,8 @@ struct ElfTable {
 };
 [[nodiscard]] Result<ElfTable> check_elf_header(const ElfHeader& header, std::uint64_t file_bytes);
 
-// Everything else. ENOEXEC: a load outside the file or user space, out of order, overlapping another
-// one's pages, not congruent to its file offset; a bad interpreter's name; no load at all.
+// Everything else. ENOEXEC: a load outside the file or user space, out of order, overlapping
+// another one's pages, not congruent to its file offset; a bad interpreter's name; no load at all.
 [[nodiscard]] Result<ElfImage> parse_elf(const ElfHeader& header,
                                          std::span<const ElfProgramHeader> headers,
                                          std::uint64_t file_bytes);

@@ -31,8 +31,8 @@ std::string_view base_name(std::string_view path) {
 Result<String> interpreter_path(const ElfFile& elf) {
   char buffer[kMaxPathBytes];
   const std::span<char> text(buffer, elf.image.interpreter_bytes);
-  TRY_ASSIGN(const std::size_t bytes, read_head(*elf.file, elf.image.interpreter_offset,
-                                                std::as_writable_bytes(text)));
+  TRY_ASSIGN(const std::size_t bytes,
+             read_head(*elf.file, elf.image.interpreter_offset, std::as_writable_bytes(text)));
   if (bytes != text.size() || text.back() != '\0') {
     return fail(Errno::kENOEXEC);
   }
@@ -173,9 +173,8 @@ Result<void> execute_program(const Path* base, std::string_view path, std::strin
                                .limits = process_memory_limits(process),
                                .personality = process.personality.load(),
                                .no_new_privileges = thread.no_new_privileges};
-  TRY_ASSIGN(PreparedProgram prepared,
-             prepare_program(current_path_context(), base, path, flags, shown_path, arguments,
-                             setting));
+  TRY_ASSIGN(PreparedProgram prepared, prepare_program(current_path_context(), base, path, flags,
+                                                       shown_path, arguments, setting));
   TRY(switch_program(thread, prepared));
   registers = fresh_user_registers(prepared.image.entry, prepared.image.stack_pointer);
   return {};

@@ -13,14 +13,13 @@ namespace holstein {
 
 inline constexpr std::size_t kMaxArgumentBytes = 128 * 1024;  // MAX_ARG_STRLEN, with the NUL
 inline constexpr std::uint32_t kMaxArgumentCount = 0x7fffffff;
-inline constexpr std::size_t kScriptHeadBytes = 256;  // BINPRM_BUF_SIZE
-inline constexpr unsigned kMaxInterpreters = 5;       // #! within #! (ELOOP beyond)
+inline constexpr unsigned kMaxInterpreters = 5;  // #! within #! (ELOOP beyond)
 
 // Replaces the program of the current process: `path`, relative to `base` (null: the working
-// directory), AT_* `flags` (AT_EMPTY_PATH 0x1000, AT_SYMLINK_NOFOLLOW 0x100), `argv` and `envp` user
-// addresses of null-terminated arrays of string addresses (0 counts as empty). `shown_path` is what
-// AT_EXECFN and a script's interpreter get ("/dev/fd/3/name" for execveat), `path` itself
-// in the common case.
+// directory), AT_* `flags` (AT_EMPTY_PATH 0x1000, AT_SYMLINK_NOFOLLOW 0x100), `argv` and `envp`
+// user addresses of null-terminated arrays of string addresses (0 counts as empty). `shown_path` is
+// what AT_EXECFN and a script's interpreter get ("/dev/fd/3/name" for execveat), `path` itself in
+// the common case.
 //
 // On success `registers` are those of the new program's first instruction. On failure before the
 // point of no return nothing has changed; after it, the process has been killed and the error says

@@ -7,54 +7,14 @@
 
 namespace holstein {
 
-// ---- Scripts ------------------------------------------------------------------------------------
-
-namespace {
-
-constexpr std::string_view kBlanks(" \t");
-
-}  // namespace
-
-Result<bool> parse_script_head(std::size_t count, ScriptHead& head) {
-  std::string_view text(head.line, count);
-  if (!text.starts_with("#!")) {
-    return false;
-  }
-  text.remove_prefix(2);
-  const std::size_t end = text.find('\n');
-  const bool is_cut = end == std::string_view::npos && count == kScriptHeadBytes;
-  text = text.substr(0, end);
-  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) {
-    text = text.substr(0, nul);
-  }
-  const std::size_t start = text.find_first_not_of(kBlanks);
-  if (start == std::string_view::npos) {
-    return fail(Errno::kENOEXEC);
-  }
-  text.remove_prefix(start);
-  const std::size_t name_end = text.find_first_of(kBlanks);
-  if (name_end == std::string_view::npos && is_cut) {
-    return fail(Errno::kENOEXEC);  // who knows how the name goes on
-  }
-  head.interpreter = text.substr(0, name_end);
-  if (name_end != std::string_view::npos) {
-    text.remove_prefix(name_end);
-    const std::size_t option = text.find_first_not_of(kBlanks);
-    if (option != std::string_view::npos) {
-      // The rest of the line is one argument, without the blanks at its end.
-      head.option = text.substr(option, text.find_last_not_of(kBlanks) + 1 - option);
-    }
-  }
-  return true;
-}
-
 Result<bool> read_script_head(File& file, ScriptHead& head) {
   TRY_ASSIGN(const std::size_t count,
              read_head(file, 0, std::as_writable_bytes(std::span(head.line))));
   return parse_script_head(count, head);
 }
 
-// ---- Identity -------------------------------------------------------------------------------------
+// ---- Identity
+// -------------------------------------------------------------------------------------
 
 Result<RefPtr<Identity>> identity_for_program(const Identity& old, File& file,
                                               bool no_new_privileges) {
@@ -102,15 +62,15 @@ Result<void> check_process_limit(Thread& thread) {
   if (!thread.changed_user || identity.uid == 0) {
     return {};
   }
-  if (identity.account->threads.load(std::memory_order_relaxed) >
-      current_limit(Resource::kNproc)) {
+  if (identity.account->threads.load(std::memory_order_relaxed) > current_limit(Resource::kNproc)) {
     return fail(Errno::kEAGAIN);
   }
   thread.changed_user = false;
   return {};
 }
 
-// ---- Descriptors ----------------------------------------------------------------------------------
+// ---- Descriptors
+// ----------------------------------------------------------------------------------
 
 Result<RefPtr<FileTable>> private_files(Thread& thread) {
   RefPtr<FileTable> files = thread.files();
@@ -124,7 +84,8 @@ Result<RefPtr<FileTable>> private_files(Thread& thread) {
   return RefPtr<FileTable>();
 }
 
-// ---- Threads --------------------------------------------------------------------------------------
+// ---- Threads
+// --------------------------------------------------------------------------------------
 
 namespace {
 
@@ -138,8 +99,8 @@ bool others_are_dead(Process& process, const Thread& thread) {
   return true;
 }
 
-// The current thread takes the place, and the id, of the leader, which is dead. The old leader comes
-// back, to be dropped.
+// The current thread takes the place, and the id, of the leader, which is dead. The old leader
+// comes back, to be dropped.
 RefPtr<Thread> take_over_leadership(Process& process, Thread& thread) {
   SpinGuard links(process_links);
   Thread* leader = process.leader;
@@ -179,8 +140,8 @@ Result<void> become_only_thread(Process& process, Thread& thread) {
       }
     }
   }
-  const Result<void> waited = process.thread_queue.wait(
-      Sleep::kKillable, [&] { return others_are_dead(process, thread); });
+  const Result<void> waited =
+      process.thread_queue.wait(Sleep::kKillable, [&] { return others_are_dead(process, thread); });
   if (!waited.has_value()) {
     SpinGuard guard(process.signal_lock);
     process.exec_thread = nullptr;

@@ -9,20 +9,12 @@
 #include "lib/vec.h"
 #include "proc/exec.h"
 #include "proc/program_image.h"
+#include "proc/script.h"
 
 namespace holstein {
 
-// The first line of a script.
-struct ScriptHead {
-  char line[kScriptHeadBytes] = {};
-  std::string_view interpreter;  // points into `line`
-  std::string_view option;       // empty: none
-};
-// False: no script. ENOEXEC: "#!" without a whole interpreter's name.
+// Reads the first line of `file` and parses it (proc/script.h).
 [[nodiscard]] Result<bool> read_script_head(File& file, ScriptHead& head);
-// The same for bytes that were read; `count` of them are the whole file where it is shorter than the
-// head.
-[[nodiscard]] Result<bool> parse_script_head(std::size_t count, ScriptHead& head);
 
 // What the new program inherits.
 struct ProgramSetting {
@@ -40,9 +32,11 @@ struct PreparedProgram {
   bool is_secure = false;
 };
 // Opens, checks and maps a program without touching the current process.
-[[nodiscard]] Result<PreparedProgram> prepare_program(
-    const PathContext& context, const Path* base, std::string_view path, std::uint32_t flags,
-    std::string_view shown_path, ProgramArguments& arguments, const ProgramSetting& setting);
+[[nodiscard]] Result<PreparedProgram> prepare_program(const PathContext& context, const Path* base,
+                                                      std::string_view path, std::uint32_t flags,
+                                                      std::string_view shown_path,
+                                                      ProgramArguments& arguments,
+                                                      const ProgramSetting& setting);
 
 // The identity after exec: set-user-id and set-group-id bits, capabilities of root. ENOMEM.
 [[nodiscard]] Result<RefPtr<Identity>> identity_for_program(const Identity& old, File& file,

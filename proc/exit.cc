@@ -28,9 +28,8 @@ void drop_space(Process& process) {
   {
     SpinGuard links(process_links);
     process.dead_threads.minor_faults += stats.minor_faults;
-    process.dead_threads.max_resident_kib =
-        std::max(process.dead_threads.max_resident_kib,
-                 stats.peak_resident_pages * (kPageSize / 1024));
+    process.dead_threads.max_resident_kib = std::max(
+        process.dead_threads.max_resident_kib, stats.peak_resident_pages * (kPageSize / 1024));
   }
   // These tables may be the ones that are loaded.
   paging_switch_directory(paging_kernel_directory());
@@ -89,8 +88,7 @@ bool notify_parent_locked(Process& process) REQUIRES(process_links) {
         to_clock_ticks(used.cpu.system_ns));
     info.signal = signal;
     // Where a real-time signal finds no room, the parent has to ask by itself, as on Linux.
-    static_cast<void>(
-        send_signal_linked(*parent, *parent->leader, SignalTarget::kProcess, info));
+    static_cast<void>(send_signal_linked(*parent, *parent->leader, SignalTarget::kProcess, info));
   }
   parent->child_queue.wake_all();
   return unwanted;
@@ -206,8 +204,7 @@ ReapedProcess reap_process_locked(Process& process, Process* parent) {
     parent->waited_children.add(used);
   }
   if (process.parent != nullptr) {
-    process.parent->children.erase(
-        process.parent->children.iterator_to(process));
+    process.parent->children.erase(process.parent->children.iterator_to(process));
     process.parent = nullptr;
   }
   leave_group_and_session_locked(process);

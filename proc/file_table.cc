@@ -292,7 +292,7 @@ Result<CloseOnExec> FileTable::close_on_exec(Descriptor descriptor) {
   const DescriptorChunk& chunk = *directory_->chunks[chunk_of(descriptor)];
   const std::uint32_t index = index_of(descriptor);
   return (chunk.close_on_exec[index / 64] >> (index % 64) & 1) != 0 ? CloseOnExec::kYes
-                                                                     : CloseOnExec::kNo;
+                                                                    : CloseOnExec::kNo;
 }
 
 Result<void> FileTable::set_close_on_exec(Descriptor descriptor, CloseOnExec value) {
@@ -305,12 +305,10 @@ Result<void> FileTable::set_close_on_exec(Descriptor descriptor, CloseOnExec val
   return {};
 }
 
-Result<void> FileTable::change_range(std::uint32_t first, std::uint32_t last,
-                                     RangeAction action) {
+Result<void> FileTable::change_range(std::uint32_t first, std::uint32_t last, RangeAction action) {
   const Descriptor end =
       static_cast<Descriptor>(std::min<std::uint64_t>(last, kMaxDescriptors - 1));
-  Descriptor descriptor =
-      first < kMaxDescriptors ? next_open(static_cast<Descriptor>(first)) : -1;
+  Descriptor descriptor = first < kMaxDescriptors ? next_open(static_cast<Descriptor>(first)) : -1;
   for (; descriptor >= 0 && descriptor <= end; descriptor = next_open(descriptor + 1)) {
     // Another thread may have closed it in between, which is as good.
     const Result<void> done = action == RangeAction::kClose

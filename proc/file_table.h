@@ -1,8 +1,8 @@
 // Descriptor tables: small numbers for open files.
 //
 // A FileTable belongs to one process, or to several that were cloned with CLONE_FILES. Its contents
-// are chunks of descriptors that fork shares between parent and child: each chunk is immutable while
-// it has more than one owner, and copied by whoever changes it first.
+// are chunks of descriptors that fork shares between parent and child: each chunk is immutable
+// while it has more than one owner, and copied by whoever changes it first.
 #pragma once
 
 #include <cstdint>
@@ -53,9 +53,8 @@ class FileTable : public RefCounted<FileTable> {
                                              CloseOnExec close_on_exec, std::uint64_t limit)
       EXCLUDES(lock_);
   // dup2 and dup3 for descriptors that differ: what `to` was is closed. EBADF, ENOMEM.
-  [[nodiscard]] Result<void> duplicate_to(Descriptor from, Descriptor to,
-                                          CloseOnExec close_on_exec, std::uint64_t limit)
-      EXCLUDES(lock_);
+  [[nodiscard]] Result<void> duplicate_to(Descriptor from, Descriptor to, CloseOnExec close_on_exec,
+                                          std::uint64_t limit) EXCLUDES(lock_);
   [[nodiscard]] Result<CloseOnExec> close_on_exec(Descriptor descriptor) EXCLUDES(lock_);
   [[nodiscard]] Result<void> set_close_on_exec(Descriptor descriptor, CloseOnExec value)
       EXCLUDES(lock_);

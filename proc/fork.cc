@@ -18,8 +18,8 @@ constexpr std::uint64_t kNamespaceFlags = kCloneNewNs | kCloneNewCgroup | kClone
                                           kCloneNewIpc | kCloneNewUser | kCloneNewPid |
                                           kCloneNewNet | kCloneNewTime;
 
-// The combinations that clone(2) forbids. There are no namespaces, pidfds and control groups: asking
-// for one is EINVAL, as on a Linux that was built without them.
+// The combinations that clone(2) forbids. There are no namespaces, pidfds and control groups:
+// asking for one is EINVAL, as on a Linux that was built without them.
 Result<void> check_flags(std::uint64_t flags) {
   const auto has = [flags](std::uint64_t bits) { return (flags & bits) == bits; };
   const bool is_wrong = (flags & (kNamespaceFlags | kClonePidfd | kCloneIntoCgroup)) != 0 ||
@@ -132,8 +132,8 @@ Result<void> set_entry_state(const CloneArguments& arguments, const UserRegister
   return {};
 }
 
-// Makes the child visible: from here on it can be found, signalled and waited for. ERESTARTNOINTR: a
-// signal has to be handled first, so that one to the whole group does not miss the child.
+// Makes the child visible: from here on it can be found, signalled and waited for. ERESTARTNOINTR:
+// a signal has to be handled first, so that one to the whole group does not miss the child.
 Result<void> link(Thread& creator, Thread& child, PidRecord& record,
                   const CloneArguments& arguments) {
   Process& parent = *creator.process;
@@ -161,8 +161,7 @@ Result<void> link(Thread& creator, Thread& child, PidRecord& record,
     child.retain();    // the process's, until it is reaped
     process.retain();  // its parent's, until it is reaped
     const bool is_sibling = (arguments.flags & kCloneParent) != 0;
-    process.exit_signal =
-        is_sibling ? parent.exit_signal : static_cast<int>(arguments.exit_signal);
+    process.exit_signal = is_sibling ? parent.exit_signal : static_cast<int>(arguments.exit_signal);
     process.parent = is_sibling ? parent.parent : &parent;
     process.parent->children.push_back(process);
     enter_group_and_session_locked(process, *parent.group, *parent.session);
@@ -187,8 +186,7 @@ void wait_for_vfork(Thread& child, VforkCompletion& completion) {
 
 }  // namespace
 
-Result<std::int64_t> clone_thread(const CloneArguments& arguments,
-                                  const UserRegisters& registers) {
+Result<std::int64_t> clone_thread(const CloneArguments& arguments, const UserRegisters& registers) {
   TRY(check_flags(arguments.flags));
   Thread& creator = current_thread();
   if ((arguments.flags & kCloneParent) != 0 && creator.process.get() == init_process()) {
@@ -209,7 +207,7 @@ Result<std::int64_t> clone_thread(const CloneArguments& arguments,
       return fail(Errno::kEINVAL);
     }
   }
-  TRY_ASSIGN(PidRecord* record, allocate_pid(wanted));
+  TRY_ASSIGN(PidRecord * record, allocate_pid(wanted));
   VforkCompletion completion;
   const bool waits = (arguments.flags & kCloneVfork) != 0;
   child->vfork = waits ? &completion : nullptr;
@@ -231,8 +229,7 @@ Result<std::int64_t> clone_thread(const CloneArguments& arguments,
 
 void report_first_run(Thread& thread) {
   if (thread.set_child_tid != 0) {
-    static_cast<void>(
-        UserOut<std::int32_t>::from_value(thread.set_child_tid).put(thread.tid()));
+    static_cast<void>(UserOut<std::int32_t>::from_value(thread.set_child_tid).put(thread.tid()));
   }
 }
 
@@ -249,9 +246,9 @@ Result<std::int64_t> vfork_process(const UserRegisters& registers) {
   return clone_thread(arguments, registers);
 }
 
-Result<std::int64_t> clone_call(std::uint64_t flags, std::uint64_t stack,
-                                std::uint64_t parent_tid, std::uint64_t child_tid,
-                                std::uint64_t tls, const UserRegisters& registers) {
+Result<std::int64_t> clone_call(std::uint64_t flags, std::uint64_t stack, std::uint64_t parent_tid,
+                                std::uint64_t child_tid, std::uint64_t tls,
+                                const UserRegisters& registers) {
   // The flags are 32 bits wide, and their lowest byte is the signal.
   flags &= 0xffffffff;
   CloneArguments arguments;
@@ -304,12 +301,10 @@ Result<void> check_clone3(const CloneArguments& arguments) {
   if ((arguments.flags & ~kKnown) != 0 || (arguments.flags & forbidden) != 0 ||
       arguments.exit_signal > kSignalCount || has_stack != (arguments.stack_size != 0) ||
       ((arguments.flags & (kCloneThread | kCloneParent)) != 0 && arguments.exit_signal != 0) ||
-      arguments.set_tid_size > 32 ||
-      (arguments.set_tid != 0) != (arguments.set_tid_size != 0)) {
+      arguments.set_tid_size > 32 || (arguments.set_tid != 0) != (arguments.set_tid_size != 0)) {
     return fail(Errno::kEINVAL);
   }
-  if (has_stack && checked_user_address(arguments.stack, arguments.stack_size) ==
-                       kBadUserAddress) {
+  if (has_stack && checked_user_address(arguments.stack, arguments.stack_size) == kBadUserAddress) {
     return fail(Errno::kEINVAL);
   }
   // Without pid namespaces there is one level.

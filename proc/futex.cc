@@ -1,7 +1,7 @@
 // Futexes: a hash table of waiting threads, keyed by what word of memory they wait for.
 //
-// A waiter enters its bucket before it reads the word: whoever changes the word and wakes afterwards
-// finds it there. No user memory is touched with a bucket's lock held.
+// A waiter enters its bucket before it reads the word: whoever changes the word and wakes
+// afterwards finds it there. No user memory is touched with a bucket's lock held.
 #include "proc/futex.h"
 
 #include <atomic>
@@ -27,7 +27,7 @@ struct FutexKey {
 
 struct FutexWaiter : boost::intrusive::list_base_hook<> {
   Thread* thread = nullptr;
-  FutexKey key;                          // the bucket's lock
+  FutexKey key;  // the bucket's lock
   std::uint32_t bits = 0;
   std::atomic<std::uint32_t> bucket = 0;  // changes by requeueing, under both locks
   std::atomic<bool> is_woken = false;     // taken out of its bucket by a waker

@@ -15,8 +15,8 @@ class Thread;
 inline constexpr std::uint32_t kFutexAnyBits = 0xffffffff;
 enum class FutexScope : std::uint8_t { kPrivate, kShared };
 
-// FUTEX_WAIT and FUTEX_WAIT_BITSET: EAGAIN where the word is not `expected`, ETIMEDOUT, EINTR codes,
-// EINVAL (unaligned, no bits), EFAULT. `deadline_ns` in monotonic time.
+// FUTEX_WAIT and FUTEX_WAIT_BITSET: EAGAIN where the word is not `expected`, ETIMEDOUT, EINTR
+// codes, EINVAL (unaligned, no bits), EFAULT. `deadline_ns` in monotonic time.
 [[nodiscard]] Result<void> futex_wait(UserIn<std::uint32_t> word, FutexScope scope,
                                       std::uint32_t expected, std::uint64_t deadline_ns,
                                       std::uint32_t bits);

@@ -59,8 +59,7 @@ Result<std::int64_t> futex_call(std::uint64_t word, int operation, std::uint32_t
     case kWaitBitset: {
       TRY_ASSIGN(const std::uint64_t deadline,
                  read_deadline(timeout_or_value, command == kWait, realtime));
-      TRY(futex_wait(first, scope, value, deadline,
-                     command == kWait ? kFutexAnyBits : value3));
+      TRY(futex_wait(first, scope, value, deadline, command == kWait ? kFutexAnyBits : value3));
       return 0;
     }
     case kWake:
@@ -86,7 +85,8 @@ Result<std::int64_t> futex_call(std::uint64_t word, int operation, std::uint32_t
   }
 }
 
-// ---- Robust lists -------------------------------------------------------------------------------------
+// ---- Robust lists
+// -------------------------------------------------------------------------------------
 
 namespace {
 
@@ -141,8 +141,7 @@ Result<void> set_robust_list(std::uint64_t head, std::uint64_t length) {
 }
 
 Result<std::uint64_t> get_robust_list(std::int32_t tid) {
-  const RefPtr<Thread> thread =
-      tid == 0 ? RefPtr<Thread>(&current_thread()) : find_thread(tid);
+  const RefPtr<Thread> thread = tid == 0 ? RefPtr<Thread>(&current_thread()) : find_thread(tid);
   if (!thread) {
     return fail(Errno::kESRCH);
   }

@@ -29,8 +29,7 @@ void expire_real_timer(KernelTimer& timer) {
     interval = process.real_interval_ns;
   }
   if (interval != 0) {
-    timer.start(
-        next_periodic_deadline(timer.deadline_ns(), interval, port::monotonic_ns()));
+    timer.start(next_periodic_deadline(timer.deadline_ns(), interval, port::monotonic_ns()));
   }
   send_kernel_signal(process, kSigAlrm);
 }
@@ -58,8 +57,7 @@ IntervalTimer real_timer_state(Process& process) {
   return state;
 }
 
-IntervalTimer cpu_timer_state_locked(Process& process, int which)
-    REQUIRES(process.signal_lock) {
+IntervalTimer cpu_timer_state_locked(Process& process, int which) REQUIRES(process.signal_lock) {
   const Process::CpuTimer& timer = cpu_timer(process, which);
   IntervalTimer state{.value_ns = 0, .interval_ns = timer.interval_ns};
   if (timer.deadline_ns != 0) {
@@ -96,7 +94,7 @@ Result<IntervalTimer> set_interval_timer(int which, IntervalTimer wanted) {
     if (wanted.value_ns != 0) {
       const std::uint64_t now = port::monotonic_ns();
       process.real_timer.start(wanted.value_ns < kNoDeadline - now ? now + wanted.value_ns
-                                                                    : kNoDeadline - 1);
+                                                                   : kNoDeadline - 1);
     }
     return before;
   }

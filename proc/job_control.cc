@@ -20,11 +20,11 @@ void notify_parent_linked(Process& process, std::int32_t code, std::int32_t valu
     const UsedResources used = used_resources_linked(process);
     const RefPtr<const Identity> identity = process.leader->identity();
     // A standard signal always finds room.
-    static_cast<void>(send_signal_linked(
-        *parent, *parent->leader, SignalTarget::kProcess,
-        SignalInfo::from_child(code, process.pid(), identity->uid, value,
-                               to_clock_ticks(used.cpu.user_ns),
-                               to_clock_ticks(used.cpu.system_ns))));
+    static_cast<void>(
+        send_signal_linked(*parent, *parent->leader, SignalTarget::kProcess,
+                           SignalInfo::from_child(code, process.pid(), identity->uid, value,
+                                                  to_clock_ticks(used.cpu.user_ns),
+                                                  to_clock_ticks(used.cpu.system_ns))));
   }
   parent->child_queue.wake_all();
 }
@@ -150,8 +150,8 @@ void leave_stop(Process& process, Thread& thread) {
 bool is_group_orphaned_locked(const PidRecord& group, const Process* ignoring) {
   for (const GroupHook& hook : group.group_members) {
     const auto& member = static_cast<const Process&>(hook);
-    if (&member == ignoring || member.state != ProcessState::kAlive ||
-        member.parent == nullptr || member.parent == init_process()) {
+    if (&member == ignoring || member.state != ProcessState::kAlive || member.parent == nullptr ||
+        member.parent == init_process()) {
       continue;
     }
     if (member.parent->group != &group && member.parent->session == member.session) {

@@ -23,12 +23,12 @@ void report_continued(Process& process);
 // A thread goes away while its process is being stopped.
 void leave_stop(Process& process, Thread& thread) REQUIRES(process_links);
 
-// True where no member of the group of `process`, leaving out `process` itself where `ignoring` says
-// so, has a parent in another group of the same session (POSIX: an orphaned process group).
+// True where no member of the group of `process`, leaving out `process` itself where `ignoring`
+// says so, has a parent in another group of the same session (POSIX: an orphaned process group).
 bool is_group_orphaned_locked(const PidRecord& group, const Process* ignoring)
     REQUIRES(process_links);
-// `child` has lost `parent`, or (with `ignoring` = `child`) goes away itself: if that was what kept its
-// group from being orphaned, and a member is stopped, the group gets SIGHUP and SIGCONT.
+// `child` has lost `parent`, or (with `ignoring` = `child`) goes away itself: if that was what kept
+// its group from being orphaned, and a member is stopped, the group gets SIGHUP and SIGCONT.
 void hang_up_if_orphaned_locked(Process& child, Process* parent, const Process* ignoring)
     REQUIRES(process_links);
 

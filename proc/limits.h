@@ -14,14 +14,14 @@ class Process;
 struct MemoryLimits;
 
 enum class Resource : std::uint8_t {
-  kCpu = 0,      // seconds
-  kFsize = 1,    // bytes
+  kCpu = 0,    // seconds
+  kFsize = 1,  // bytes
   kData = 2,
   kStack = 3,
   kCore = 4,
   kRss = 5,
-  kNproc = 6,    // threads of one user
-  kNofile = 7,   // one more than the highest descriptor
+  kNproc = 6,   // threads of one user
+  kNofile = 7,  // one more than the highest descriptor
   kMemlock = 8,
   kAs = 9,
   kLocks = 10,

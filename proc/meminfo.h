@@ -15,8 +15,8 @@ struct proc_meminfo_t {
   std::uint64_t stack;      // the main thread's
 };
 
-// 0 or -errno: -ESRCH where there is no such process (a zombie gives zeros), -EINVAL without `info`.
-// Exact at any time: the counts are kept, not gathered by walking memory.
+// 0 or -errno: -ESRCH where there is no such process (a zombie gives zeros), -EINVAL without
+// `info`. Exact at any time: the counts are kept, not gathered by walking memory.
 int get_proc_meminfo(std::int32_t pid, proc_meminfo_t* info);
 
 }  // namespace holstein

@@ -20,7 +20,8 @@ struct Victim {
   std::int64_t score = 0;
 };
 
-// Resident and page-table pages, moved by oom_score_adj in thousandths of all memory, as Linux does.
+// Resident and page-table pages, moved by oom_score_adj in thousandths of all memory, as Linux
+// does.
 std::int64_t score_of(std::uint64_t pages, int adjustment) {
   const auto total = static_cast<std::int64_t>(frame_get_total_memory() / kPageSize);
   return std::max<std::int64_t>(static_cast<std::int64_t>(pages) + adjustment * total / 1000, 1);
@@ -45,8 +46,8 @@ Victim choose_victim(bool& someone_is_ending) {
       continue;
     }
     const AddressSpaceStats stats = space->stats();
-    const std::uint64_t pages = stats.resident_anonymous_pages + stats.resident_file_pages +
-                                stats.table_pages;
+    const std::uint64_t pages =
+        stats.resident_anonymous_pages + stats.resident_file_pages + stats.table_pages;
     const std::int64_t score = score_of(pages, adjustment);
     if (!victim.process || score > victim.score) {
       victim = {.process = process, .pages = pages, .score = score};

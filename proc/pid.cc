@@ -19,9 +19,9 @@ struct Leaf {
   unsigned used = 0;
 };
 
-constinit Leaf* leaves[kLeaves] = {};           // process_links
-constinit ProcessId last_pid = 0;               // process_links
-constinit ProcessId maximum = kDefaultPidMax;   // process_links
+constinit Leaf* leaves[kLeaves] = {};          // process_links
+constinit ProcessId last_pid = 0;              // process_links
+constinit ProcessId maximum = kDefaultPidMax;  // process_links
 
 PidRecord*& slot_of(ProcessId number) {
   return leaves[number / kLeafEntries]->records[number % kLeafEntries];

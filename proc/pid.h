@@ -15,9 +15,9 @@ class Thread;
 
 using ProcessId = std::int32_t;
 
-inline constexpr ProcessId kDefaultPidMax = 32768;   // kernel.pid_max: first number not given out
-inline constexpr ProcessId kPidMaxLimit = 4194304;   // the highest it may be set to
-inline constexpr ProcessId kReservedPids = 300;      // not given out again after the first round
+inline constexpr ProcessId kDefaultPidMax = 32768;  // kernel.pid_max: first number not given out
+inline constexpr ProcessId kPidMaxLimit = 4194304;  // the highest it may be set to
+inline constexpr ProcessId kReservedPids = 300;     // not given out again after the first round
 
 // Guards the relations of all processes: the pid table, parents and children, groups, sessions,
 // thread lists. A spinlock, since terminals and timers signal groups from interrupt handlers.

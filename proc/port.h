@@ -104,13 +104,14 @@ struct UserFault {
   std::uint64_t cr2;  // of page faults; else 0
 };
 
-// Bytes of a kernel stack (kmalloc_guarded, so that an overflow hits a guard page). Debug builds have
-// larger frames, and keep the thread's FetchRecorder (uaccess/) at the stack's far end.
+// Bytes of a kernel stack (kmalloc_guarded, so that an overflow hits a guard page). Debug builds
+// have larger frames, and keep the thread's FetchRecorder (uaccess/) at the stack's far end.
 inline constexpr std::size_t kKernelStackBytes = (HOLSTEIN_DEBUG ? 32 : 16) * 1024;
 
 namespace port {
 
-// ---- Threads --------------------------------------------------------------------------------------
+// ---- Threads
+// --------------------------------------------------------------------------------------
 
 // Prepares `context` so that the first switch to it calls entry(argument) on the stack that ends at
 // `kernel_stack_top` (16-byte aligned), with interrupts off. `entry` never returns.
@@ -142,7 +143,8 @@ void context_copy_user(const CpuContext& from, CpuContext& to);
 // Puts selectors, FS, GS and FPU of the running thread into the state of a new program (exec).
 void context_reset_user(CpuContext& running);
 
-// ---- FPU and vector registers -------------------------------------------------------------------------
+// ---- FPU and vector registers
+// -------------------------------------------------------------------------
 
 // Bytes of one state area on this CPU; areas are aligned to 64.
 std::size_t fpu_state_size();
@@ -161,7 +163,8 @@ void fpu_to_signal_frame(const void* area, std::span<std::byte> frame);
 // How many bytes the frame that begins with these 512 bytes occupies in user memory.
 std::size_t fpu_signal_frame_extent(std::span<const std::byte> first_512_bytes);
 
-// ---- Time and idling ------------------------------------------------------------------------------------
+// ---- Time and idling
+// ------------------------------------------------------------------------------------
 
 // This CPU's one timer: scheduler_tick() runs at `deadline_ns` (monotonic_ns() time) or as soon as
 // possible after it, once. Replaces what was set; kNoDeadline (lib/wait_queue.h) sets none.
@@ -176,7 +179,8 @@ void disable_interrupts();
 // True inside an interrupt handler, where nothing may sleep.
 bool in_interrupt();
 
-// ---- Facts for programs ---------------------------------------------------------------------------------
+// ---- Facts for programs
+// ---------------------------------------------------------------------------------
 
 // CPUID leaf 1's EDX (AT_HWCAP) and Linux's AT_HWCAP2 (bit 1: FSGSBASE works in user mode).
 std::uint64_t hardware_capabilities();
@@ -185,7 +189,8 @@ std::uint64_t minimum_signal_stack_bytes();  // AT_MINSIGSTKSZ
 // Text for /proc/cpuinfo. Returns the part of `buffer` that was written.
 std::size_t describe_cpus(std::span<char> buffer);
 
-// ---- The end ----------------------------------------------------------------------------------------------
+// ---- The end
+// ----------------------------------------------------------------------------------------------
 
 // Flushes the channel and the log, then switches the machine off by ACPI.
 [[noreturn]] void power_off();
@@ -194,7 +199,8 @@ std::size_t describe_cpus(std::span<char> buffer);
 
 }  // namespace port
 
-// ---- Hooks: implemented in proc/ -----------------------------------------------------------------------------
+// ---- Hooks: implemented in proc/
+// -----------------------------------------------------------------------------
 
 // The address space whose tables are loaded for the running thread; null in kernel threads.
 AddressSpace* current_address_space();

@@ -31,7 +31,8 @@ namespace {
 
 // The signal was delivered (the process's signal_lock is held).
 void note_taken(PendingSignal& entry) {
-  static_cast<PosixTimer*>(entry.owner)->last_overrun = static_cast<std::int32_t>(entry.info.fields[0] >> 32);
+  static_cast<PosixTimer*>(entry.owner)->last_overrun =
+      static_cast<std::int32_t>(entry.info.fields[0] >> 32);
 }
 
 void expire(KernelTimer& kernel_timer) {
@@ -42,8 +43,8 @@ void expire(KernelTimer& kernel_timer) {
     interval = timer.interval_ns;
   }
   if (interval != 0) {
-    kernel_timer.start(next_periodic_deadline(kernel_timer.deadline_ns(), interval,
-                                              port::monotonic_ns()));
+    kernel_timer.start(
+        next_periodic_deadline(kernel_timer.deadline_ns(), interval, port::monotonic_ns()));
   }
   if (timer.event.notify != kSigevNone) {
     send_timer_signal(timer.process,

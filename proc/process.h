@@ -77,12 +77,12 @@ class Process : public RefCounted<Process>,
   PidRecord* session GUARDED_BY(process_links) = nullptr;
   Process* parent GUARDED_BY(process_links) = nullptr;  // null for init and the kernel
   Children children GUARDED_BY(process_links);
-  Threads threads GUARDED_BY(process_links);   // the leader first; a dead leader stays
+  Threads threads GUARDED_BY(process_links);  // the leader first; a dead leader stays
   std::uint32_t live_threads GUARDED_BY(process_links) = 0;  // that have not begun to exit
   // Owned by this process until it is reaped. Null before the first thread and after the reaping.
   Thread* leader GUARDED_BY(process_links) = nullptr;
   ProcessState state GUARDED_BY(process_links) = ProcessState::kAlive;
-  int exit_signal GUARDED_BY(process_links) = kSigChld;  // to the parent at the end; 0 for none
+  int exit_signal GUARDED_BY(process_links) = kSigChld;    // to the parent at the end; 0 for none
   std::int32_t exit_status GUARDED_BY(process_links) = 0;  // as wait4 gives it
   bool has_execed GUARDED_BY(process_links) = false;       // setpgid then refuses (EACCES)
   bool is_subreaper GUARDED_BY(process_links) = false;     // PR_SET_CHILD_SUBREAPER
@@ -129,7 +129,8 @@ class Process : public RefCounted<Process>,
   WaitQueue thread_queue;  // exec: a thread of this process died
   WaitQueue stop_queue;    // stopped threads
 
-  // ---- CPU time of all threads, dead ones included; brought up to date at each switch and tick ----
+  // ---- CPU time of all threads, dead ones included; brought up to date at each switch and tick
+  // ----
   std::atomic<std::uint64_t> run_ns = 0;
   std::atomic<std::uint64_t> user_ticks = 0;
   std::atomic<std::uint64_t> system_ticks = 0;
@@ -140,7 +141,7 @@ class Process : public RefCounted<Process>,
   }
 
   // ---- Timers ----
-  KernelTimer real_timer;                           // ITIMER_REAL
+  KernelTimer real_timer;  // ITIMER_REAL
   std::uint64_t real_interval_ns GUARDED_BY(signal_lock) = 0;
   struct CpuTimer {
     std::uint64_t deadline_ns = 0;  // in CPU time of the process; 0: off
@@ -191,7 +192,8 @@ inline constexpr int kUsageSelf = 0, kUsageChildren = -1, kUsageThread = 1;
 [[nodiscard]] Result<ResourceUsage> get_usage(int who);
 ProcessTimes get_times();
 
-// ---- Groups and sessions: the system calls ------------------------------------------------------------
+// ---- Groups and sessions: the system calls
+// ------------------------------------------------------------
 std::int32_t parent_process_id();  // getppid
 [[nodiscard]] Result<void> set_process_group(std::int32_t pid, std::int32_t group);
 [[nodiscard]] Result<std::int32_t> get_process_group(std::int32_t pid);
@@ -203,7 +205,8 @@ void enter_group_and_session_locked(Process& process, PidRecord& group, PidRecor
     REQUIRES(process_links);
 void leave_group_and_session_locked(Process& process) REQUIRES(process_links);
 
-// ---- prctl, for the current thread ----------------------------------------------------------------------
+// ---- prctl, for the current thread
+// ----------------------------------------------------------------------
 [[nodiscard]] Result<void> set_parent_death_signal(int signal);
 void set_child_subreaper(bool enabled);
 bool is_child_subreaper();

@@ -76,8 +76,7 @@ class View final : public ProcessView {
     if (!file.has_value()) {
       return nullptr;
     }
-    close_on_exec =
-        files->close_on_exec(number).value_or(CloseOnExec::kNo) == CloseOnExec::kYes;
+    close_on_exec = files->close_on_exec(number).value_or(CloseOnExec::kNo) == CloseOnExec::kYes;
     return std::move(*file);
   }
   Result<Vec<std::byte>> auxiliary_vector() override {
@@ -213,8 +212,8 @@ RefPtr<ProcessView> make_view(RefPtr<Process> process, RefPtr<Thread> thread, bo
   if (!process || !thread) {
     return nullptr;
   }
-  return RefPtr<ProcessView>::adopt(
-      new (std::nothrow) View(std::move(process), std::move(thread), is_process));
+  return RefPtr<ProcessView>::adopt(new (std::nothrow)
+                                        View(std::move(process), std::move(thread), is_process));
 }
 
 }  // namespace

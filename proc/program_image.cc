@@ -75,7 +75,8 @@ Result<void> map_load(AddressSpace& space, const ElfLoad& load, const FileMappin
   return {};
 }
 
-// A bias for a position-independent image: near `preferred_base`, or (0) wherever mmap would put it.
+// A bias for a position-independent image: near `preferred_base`, or (0) wherever mmap would put
+// it.
 Result<std::uint64_t> choose_bias(AddressSpace& space, const ElfImage& image,
                                   std::uint64_t preferred_base) {
   if (!image.is_position_independent) {
@@ -131,9 +132,9 @@ Result<void> write_to_space(AddressSpace& space, std::uint64_t address,
 }
 
 Result<void> clear_in_space(AddressSpace& space, std::uint64_t address, std::uint64_t bytes) {
-  return for_each_page(
-      space, address, bytes,
-      [](std::byte* to, std::uint64_t, std::uint64_t part) { std::memset(to, 0, part); });
+  return for_each_page(space, address, bytes, [](std::byte* to, std::uint64_t, std::uint64_t part) {
+    std::memset(to, 0, part);
+  });
 }
 
 Result<std::size_t> read_head(File& file, std::uint64_t offset, std::span<std::byte> to) {
@@ -185,15 +186,14 @@ Result<ProgramImage> build_program(const ProgramRequest& request) {
   space.set_limits(request.limits);
 
   const std::uint64_t stack_top = kStackTop - random_pages(request.randomize, kStackPages);
-  const std::uint64_t gap = std::clamp(
-      request.limits.stack == UINT64_MAX ? kMostMmapGap
-                                         : request.limits.stack + kStackGuardGapBytes,
-      kLeastMmapGap, kMostMmapGap);
+  const std::uint64_t gap =
+      std::clamp(request.limits.stack == UINT64_MAX ? kMostMmapGap
+                                                    : request.limits.stack + kStackGuardGapBytes,
+                 kLeastMmapGap, kMostMmapGap);
   const std::uint64_t stack_range = kStackTop - stack_top;
-  space.set_mmap_base(VirtAddr(align_down(
-      kUserLimit - std::min(gap + stack_range, kMostMmapGap) -
-          random_pages(request.randomize, kMmapPages),
-      kPageSize)));
+  space.set_mmap_base(VirtAddr(align_down(kUserLimit - std::min(gap + stack_range, kMostMmapGap) -
+                                              random_pages(request.randomize, kMmapPages),
+                                          kPageSize)));
 
   ProgramLayout layout;
   PlacedProgram placed;
@@ -209,8 +209,7 @@ Result<ProgramImage> build_program(const ProgramRequest& request) {
   }
 
   // The heap follows the program; that of a program among the mappings gets a place of its own.
-  const bool is_among_mappings =
-      request.program.image.is_position_independent && !has_interpreter;
+  const bool is_among_mappings = request.program.image.is_position_independent && !has_interpreter;
   layout.brk_start = align_up(is_among_mappings ? kPieBase : placed.program.end, kPageSize) +
                      random_pages(request.randomize, kBreakPages);
   TRY(build_stack(request, placed, stack_top, image, layout));

@@ -40,7 +40,7 @@ struct ProgramRequest {
   ElfFile program;
   ElfFile interpreter;  // file null where there is none
   const ProgramArguments* arguments = nullptr;
-  std::string_view shown_path;        // AT_EXECFN
+  std::string_view shown_path;         // AT_EXECFN
   const Identity* identity = nullptr;  // that the program will have
   bool is_secure = false;              // AT_SECURE
   MemoryLimits limits;
@@ -50,7 +50,8 @@ struct ProgramRequest {
 // Maps everything. ENOMEM, ENOEXEC, E2BIG; nothing is left behind then.
 [[nodiscard]] Result<ProgramImage> build_program(const ProgramRequest& request);
 
-// ---- Parts, in files of their own ------------------------------------------------------------------
+// ---- Parts, in files of their own
+// ------------------------------------------------------------------
 
 // Where the loads of `image` went.
 struct PlacedImage {

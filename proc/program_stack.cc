@@ -17,7 +17,7 @@ constexpr std::uint64_t kAtGid = 13, kAtEgid = 14, kAtPlatform = 15, kAtHwcap = 
 constexpr std::uint64_t kAtClktck = 17, kAtSecure = 23, kAtRandom = 25, kAtHwcap2 = 26;
 constexpr std::uint64_t kAtExecfn = 31, kAtMinsigstksz = 51;
 
-constexpr std::string_view kPlatform("x86_64", 7);      // with its NUL
+constexpr std::string_view kPlatform("x86_64", 7);  // with its NUL
 constexpr std::uint64_t kRandomBytes = 16;
 constexpr std::uint64_t kStackSlackBytes = 128 * 1024;  // mapped beyond what is filled
 constexpr std::uint64_t kAlignSlideBytes = 8192;
@@ -74,8 +74,7 @@ void fill_auxiliary(const ProgramRequest& request, const PlacedProgram& placed,
   to.add(kAtHwcap, port::hardware_capabilities());
   to.add(kAtPagesz, kPageSize);
   to.add(kAtClktck, kClockTicksPerSecond);
-  to.add(kAtPhdr,
-         program.program_headers == 0 ? 0 : program.program_headers + placed.program.bias);
+  to.add(kAtPhdr, program.program_headers == 0 ? 0 : program.program_headers + placed.program.bias);
   to.add(kAtPhent, sizeof(ElfProgramHeader));
   to.add(kAtPhnum, program.program_header_count);
   to.add(kAtBase, request.interpreter.file
@@ -112,9 +111,7 @@ Result<void> build_stack(const ProgramRequest& request, const PlacedProgram& pla
   if (filled > request.limits.stack) {
     return fail(Errno::kE2BIG);
   }
-  const std::uint64_t mapped = size < request.limits.stack
-                                   ? size
-                                   : align_up(filled, kPageSize);
+  const std::uint64_t mapped = size < request.limits.stack ? size : align_up(filled, kPageSize);
   MapRequest stack = fixed_request(
       top - mapped, mapped,
       kProtRead | kProtWrite | (request.program.image.executable_stack ? kProtExec : 0));
@@ -124,8 +121,8 @@ Result<void> build_stack(const ProgramRequest& request, const PlacedProgram& pla
   // From the top: eight bytes of zero, the path, the environment, the arguments.
   const std::uint64_t path = top - sizeof(std::uint64_t) - path_bytes;
   const std::uint64_t environment = path - arguments.environment().size_bytes();
-  const std::uint64_t first = environment - (arguments.string_bytes() -
-                                             arguments.environment().size_bytes());
+  const std::uint64_t first =
+      environment - (arguments.string_bytes() - arguments.environment().size_bytes());
   Vec<std::uint64_t> starts;
   TRY(starts.reserve(pointers));
   StringWriter writer(*image.space, first);
@@ -166,8 +163,7 @@ Result<void> build_stack(const ProgramRequest& request, const PlacedProgram& pla
   }
   TRY(table.push_back(0));
   TRY(table.append(std::span<const std::uint64_t>(image.auxiliary.words, image.auxiliary.count)));
-  image.stack_pointer =
-      (at - table.size() * sizeof(std::uint64_t)) & ~std::uint64_t{15};
+  image.stack_pointer = (at - table.size() * sizeof(std::uint64_t)) & ~std::uint64_t{15};
   TRY(write_to_space(*image.space, image.stack_pointer, std::as_bytes(table.span())));
 
   layout.stack_start = image.stack_pointer;

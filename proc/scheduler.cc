@@ -20,7 +20,7 @@ struct CpuScheduler {
   Thread* idle = nullptr;
   Thread* dead GUARDED_BY(lock) = nullptr;  // has left its stack for good, to be released
   bool must_reschedule = false;
-  std::uint64_t armed_ns = kNoDeadline;     // what the machine's timer is set to
+  std::uint64_t armed_ns = kNoDeadline;  // what the machine's timer is set to
   std::uint64_t next_tick_ns = 0;
   std::uint64_t next_load_sample_ns = 0;
   SchedulerStats stats{};
@@ -88,8 +88,7 @@ void finish_switch(CpuScheduler& cpu, std::uint64_t irq_state) NO_THREAD_SAFETY_
   }
 }
 
-void switch_to(CpuScheduler& cpu, Thread& next, std::uint64_t irq_state)
-    NO_THREAD_SAFETY_ANALYSIS {
+void switch_to(CpuScheduler& cpu, Thread& next, std::uint64_t irq_state) NO_THREAD_SAFETY_ANALYSIS {
   Thread& previous = *cpu.current;
   const std::uint64_t now = port::monotonic_ns();
   ++cpu.stats.context_switches;
@@ -272,9 +271,9 @@ void scheduler_wake_for_signal(Thread& thread, bool fatal) {
   CpuScheduler& cpu = this_scheduler();
   SpinGuard guard(cpu.lock);
   const SchedulingEntity& entity = thread.scheduling;
-  const bool wakes = entity.state == RunState::kBlocked &&
-                     (entity.sleep == Sleep::kInterruptible ||
-                      (fatal && entity.sleep == Sleep::kKillable));
+  const bool wakes =
+      entity.state == RunState::kBlocked &&
+      (entity.sleep == Sleep::kInterruptible || (fatal && entity.sleep == Sleep::kKillable));
   if (wakes || (fatal && entity.state == RunState::kStopped)) {
     make_runnable_locked(cpu, thread);
   }
@@ -359,7 +358,8 @@ SchedulerStats scheduler_stats() {
   return stats;
 }
 
-// ---- The port of lib/wait_queue.h -------------------------------------------------------------------
+// ---- The port of lib/wait_queue.h
+// -------------------------------------------------------------------
 
 namespace port {
 

@@ -24,18 +24,17 @@ enum class RunState : std::uint8_t {
 
 // A thread's place in its CPU's run queue. Guarded by the run queue's lock, but for what the
 // running thread alone changes.
-struct SchedulingEntity
-    : boost::intrusive::set_base_hook<boost::intrusive::optimize_size<false>> {
+struct SchedulingEntity : boost::intrusive::set_base_hook<boost::intrusive::optimize_size<false>> {
   RunState state = RunState::kNew;
   Sleep sleep = Sleep::kUninterruptible;  // of a blocked thread
   bool queued = false;                    // in the tree; the running thread is not
   bool on_cpu = false;                    // running, or being switched from
   bool is_idle = false;
-  std::uint64_t virtual_ns = 0;   // weighted run time: the order of the tree
-  std::uint64_t started_ns = 0;   // monotonic time since which run_ns is not yet brought up to date
+  std::uint64_t virtual_ns = 0;  // weighted run time: the order of the tree
+  std::uint64_t started_ns = 0;  // monotonic time since which run_ns is not yet brought up to date
   std::uint64_t slice_start_ns = 0;  // when it was given the CPU
-  std::uint64_t run_ns = 0;       // CPU time so far, exact
-  std::uint64_t user_ticks = 0;   // samples by mode: how run_ns divides into user and system time
+  std::uint64_t run_ns = 0;          // CPU time so far, exact
+  std::uint64_t user_ticks = 0;  // samples by mode: how run_ns divides into user and system time
   std::uint64_t system_ticks = 0;
   std::uint64_t voluntary_switches = 0;
   std::uint64_t involuntary_switches = 0;
@@ -76,8 +75,8 @@ class RunQueue {
   std::uint64_t minimum_virtual_ns_ = 0;  // never goes back
 };
 
-inline constexpr std::uint64_t kTickNs = 4'000'000;             // 250 Hz, while a thread runs
-inline constexpr std::uint64_t kTargetLatencyNs = 24'000'000;   // every runnable thread runs within
+inline constexpr std::uint64_t kTickNs = 4'000'000;            // 250 Hz, while a thread runs
+inline constexpr std::uint64_t kTargetLatencyNs = 24'000'000;  // every runnable thread runs within
 inline constexpr std::uint64_t kMinimumSliceNs = 3'000'000;
 
 // Makes the context that runs now this CPU's idle thread. Once for each CPU, after the heap works.
@@ -115,8 +114,7 @@ CpuTime thread_cpu_time(const Thread& thread);
 // Brings the running thread's times, and its process's, up to date.
 void scheduler_charge_now();
 // Divides exact run time by the samples of where it was spent.
-CpuTime divide_cpu_time(std::uint64_t run_ns, std::uint64_t user_ticks,
-                        std::uint64_t system_ticks);
+CpuTime divide_cpu_time(std::uint64_t run_ns, std::uint64_t user_ticks, std::uint64_t system_ticks);
 
 // For /proc: nanoseconds of idling, runnable threads, context switches, and load averages as
 // fixed-point numbers with 11 bits behind the point.

@@ -246,8 +246,7 @@ Result<CapabilitySets> get_capabilities(std::int32_t pid) {
   if (pid < 0) {
     return fail(Errno::kEINVAL);
   }
-  const RefPtr<Thread> thread =
-      pid == 0 ? RefPtr<Thread>(&current_thread()) : find_thread(pid);
+  const RefPtr<Thread> thread = pid == 0 ? RefPtr<Thread>(&current_thread()) : find_thread(pid);
   if (!thread) {
     return fail(Errno::kESRCH);
   }
@@ -268,8 +267,8 @@ Result<void> set_capabilities(std::int32_t pid, const CapabilitySets& sets) {
   const CapabilitySet effective = sets.effective & kAllCapabilities;
   const bool may_raise = old.has(Capability::kSetPcap);
   if ((!may_raise && (inheritable & ~(old.inheritable | old.permitted)) != 0) ||
-      (inheritable & ~(old.inheritable | old.bounding)) != 0 ||
-      (permitted & ~old.permitted) != 0 || (effective & ~permitted) != 0) {
+      (inheritable & ~(old.inheritable | old.bounding)) != 0 || (permitted & ~old.permitted) != 0 ||
+      (effective & ~permitted) != 0) {
     return fail(Errno::kEPERM);
   }
   changed->effective = effective;

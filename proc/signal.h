@@ -21,15 +21,16 @@ inline constexpr SignalMask kUnblockableSignals = signal_bit(kSigKill) | signal_
 inline constexpr SignalMask kStopSignals =
     signal_bit(kSigStop) | signal_bit(kSigTstp) | signal_bit(kSigTtin) | signal_bit(kSigTtou);
 // Signals of the program's own making, which are delivered before others.
-inline constexpr SignalMask kSynchronousSignals =
-    signal_bit(kSigSegv) | signal_bit(kSigBus) | signal_bit(kSigIll) | signal_bit(kSigTrap) |
-    signal_bit(kSigFpe) | signal_bit(kSigSys);
+inline constexpr SignalMask kSynchronousSignals = signal_bit(kSigSegv) | signal_bit(kSigBus) |
+                                                  signal_bit(kSigIll) | signal_bit(kSigTrap) |
+                                                  signal_bit(kSigFpe) | signal_bit(kSigSys);
 
 // What happens to a signal whose action is SIG_DFL.
 enum class DefaultAction : std::uint8_t { kTerminate, kCore, kIgnore, kStop, kContinue };
 DefaultAction default_action(int signal);
 
-// ---- Actions ----------------------------------------------------------------------------------------
+// ---- Actions
+// ----------------------------------------------------------------------------------------
 
 struct ActionTable : RefCounted<ActionTable> {
   SignalAction actions[kSignalCount];
@@ -61,7 +62,8 @@ class SignalActions : public RefCounted<SignalActions> {
   RefPtr<ActionTable> table_ GUARDED_BY(lock_);
 };
 
-// ---- Pending signals ----------------------------------------------------------------------------------
+// ---- Pending signals
+// ----------------------------------------------------------------------------------
 
 struct UserAccount;
 struct PendingSignal : boost::intrusive::list_base_hook<> {
@@ -102,10 +104,12 @@ class PendingSignals {
   boost::intrusive::list<PendingSignal> entries_;
 };
 
-// The signal of `deliverable` that comes first: synchronous ones, then the lowest number; 0 if none.
+// The signal of `deliverable` that comes first: synchronous ones, then the lowest number; 0 if
+// none.
 int first_signal(SignalMask deliverable);
 
-// ---- Sending ------------------------------------------------------------------------------------------
+// ---- Sending
+// ------------------------------------------------------------------------------------------
 
 // Who a signal is for: the whole process, or one of its threads.
 enum class SignalTarget : std::uint8_t { kProcess, kThread };
@@ -128,7 +132,8 @@ void send_sigpipe();
 bool signal_pending();
 bool fatal_signal_pending();
 
-// ---- System calls; errors as the manual pages have them -------------------------------------------------
+// ---- System calls; errors as the manual pages have them
+// -------------------------------------------------
 
 [[nodiscard]] Result<void> kill(std::int32_t pid, int signal);
 [[nodiscard]] Result<void> tkill(std::int32_t tid, int signal);
@@ -163,7 +168,8 @@ std::int64_t signal_return(UserRegisters& registers);
 // restart_syscall.
 [[nodiscard]] Result<std::int64_t> restart_system_call();
 
-// ---- For proc/ -------------------------------------------------------------------------------------------
+// ---- For proc/
+// -------------------------------------------------------------------------------------------
 
 // Delivers what is pending to user mode: called by before_return_to_user(). May not return (exit).
 void deliver_signals(UserRegisters& registers);
@@ -177,9 +183,9 @@ int take_signal_locked(Thread& thread, SignalMask set, SignalInfo& info);
 // Sends with process_links held by the caller.
 Result<void> send_signal_linked(Process& process, Thread& thread, SignalTarget target,
                                 const SignalInfo& info);
-// Puts a timer's own entry in the queue of thread `tid` of `process`, or of the process where `tid` is
-// 0 (or gone, for which nothing is sent). While it is still pending, its si_overrun is raised instead.
-// Callable in interrupt handlers.
+// Puts a timer's own entry in the queue of thread `tid` of `process`, or of the process where `tid`
+// is 0 (or gone, for which nothing is sent). While it is still pending, its si_overrun is raised
+// instead. Callable in interrupt handlers.
 void send_timer_signal(Process& process, std::int32_t tid, PendingSignal& entry);
 // Takes a timer's own entry out of wherever it is pending.
 void withdraw_preallocated(Process& process, PendingSignal& entry);

@@ -58,8 +58,7 @@ SignalMask pending_signals() {
   return (thread.pending.mask() | thread.process->pending.mask()) & thread.blocked;
 }
 
-int take_signal_locked(Thread& thread, SignalMask set, SignalInfo& info)
-    NO_THREAD_SAFETY_ANALYSIS {
+int take_signal_locked(Thread& thread, SignalMask set, SignalInfo& info) NO_THREAD_SAFETY_ANALYSIS {
   Process& process = *thread.process;
   if (const int signal = first_signal(thread.pending.mask() & set); signal != 0) {
     info = thread.pending.take(signal);

@@ -11,62 +11,6 @@
 
 namespace holstein {
 
-SignalContext to_signal_context(const UserRegisters& registers, const UserFault& fault,
-                                std::uint64_t mask) {
-  SignalContext context{};
-  context.r8 = registers.r8;
-  context.r9 = registers.r9;
-  context.r10 = registers.r10;
-  context.r11 = registers.r11;
-  context.r12 = registers.r12;
-  context.r13 = registers.r13;
-  context.r14 = registers.r14;
-  context.r15 = registers.r15;
-  context.rdi = registers.rdi;
-  context.rsi = registers.rsi;
-  context.rbp = registers.rbp;
-  context.rbx = registers.rbx;
-  context.rdx = registers.rdx;
-  context.rax = registers.rax;
-  context.rcx = registers.rcx;
-  context.rsp = registers.rsp;
-  context.rip = registers.rip;
-  context.rflags = registers.rflags;
-  context.cs = static_cast<std::uint16_t>(registers.cs);
-  context.ss = static_cast<std::uint16_t>(registers.ss);
-  context.error_code = fault.error_code;
-  context.trap_number = fault.vector;
-  context.old_mask = mask;
-  context.cr2 = fault.cr2;
-  return context;
-}
-
-UserRegisters from_signal_context(const SignalContext& context, const UserRegisters& registers) {
-  UserRegisters result = registers;
-  result.r8 = context.r8;
-  result.r9 = context.r9;
-  result.r10 = context.r10;
-  result.r11 = context.r11;
-  result.r12 = context.r12;
-  result.r13 = context.r13;
-  result.r14 = context.r14;
-  result.r15 = context.r15;
-  result.rdi = context.rdi;
-  result.rsi = context.rsi;
-  result.rbp = context.rbp;
-  result.rbx = context.rbx;
-  result.rdx = context.rdx;
-  result.rax = context.rax;
-  result.rcx = context.rcx;
-  result.rsp = context.rsp;
-  result.rip = context.rip;
-  result.rflags = (registers.rflags & ~kFlagsUserMayChange) |
-                  (context.rflags & kFlagsUserMayChange);
-  sanitize_user_registers(result);
-  result.orig_rax = kNoSystemCall;  // what is restored is no system call to be restarted
-  return result;
-}
-
 namespace {
 
 bool is_on_stack(const SignalStack& stack, std::uint64_t rsp) {
@@ -74,7 +18,7 @@ bool is_on_stack(const SignalStack& stack, std::uint64_t rsp) {
 }
 
 struct FpImage {
-  explicit FpImage(std::size_t bytes) : bytes(new (std::nothrow) std::byte[bytes]) {}
+  explicit FpImage(std::size_t bytes) : bytes(new(std::nothrow) std::byte[bytes]) {}
   ~FpImage() { delete[] bytes; }
   FpImage(const FpImage&) = delete;
   FpImage& operator=(const FpImage&) = delete;
@@ -120,14 +64,13 @@ Result<void> read_fp_state(Thread& thread, std::uint64_t address) {
 
 }  // namespace
 
-Result<void> push_signal_frame(Thread& thread, UserRegisters& registers,
-                               const SignalAction& action, const SignalInfo& info,
-                               SignalMask mask) {
+Result<void> push_signal_frame(Thread& thread, UserRegisters& registers, const SignalAction& action,
+                               const SignalInfo& info, SignalMask mask) {
   std::uint64_t top = registers.rsp - kRedZoneBytes;
   SignalStack& stack = thread.signal_stack;
   const bool is_usable = (stack.flags & kSsDisable) == 0 && stack.size_bytes != 0;
-  const bool is_on_it = is_usable && (stack.flags & kSsAutoDisarm) == 0 &&
-                        is_on_stack(stack, registers.rsp);
+  const bool is_on_it =
+      is_usable && (stack.flags & kSsAutoDisarm) == 0 && is_on_stack(stack, registers.rsp);
   if ((action.flags & kSaOnStack) != 0 && is_usable && !is_on_it) {
     top = stack.address + stack.size_bytes;
   }
@@ -146,8 +89,8 @@ Result<void> push_signal_frame(Thread& thread, UserRegisters& registers,
 
   SignalFrame frame{};
   frame.return_address = action.restorer;
-  frame.context.flags = kUcSignalContextSs | kUcStrictRestoreSs |
-                        (fp_bytes > 512 ? kUcFpXstate : 0);
+  frame.context.flags =
+      kUcSignalContextSs | kUcStrictRestoreSs | (fp_bytes > 512 ? kUcFpXstate : 0);
   frame.context.stack = stack;
   frame.context.stack.flags |= is_on_it ? kSsOnStack : 0;
   frame.context.context = to_signal_context(registers, thread.last_fault, mask);

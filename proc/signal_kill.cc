@@ -27,8 +27,8 @@ Result<void> check_permission(Process& target, const Thread& thread, int signal)
   return {};
 }
 
-Result<void> send_checked(Process& target, Thread& thread, SignalTarget how,
-                          const SignalInfo& info) REQUIRES(process_links) {
+Result<void> send_checked(Process& target, Thread& thread, SignalTarget how, const SignalInfo& info)
+    REQUIRES(process_links) {
   TRY(check_permission(target, thread, info.signal));
   if (info.signal == 0) {
     return {};
@@ -60,8 +60,7 @@ Result<void> kill_group(PidRecord* record, const SignalInfo& info) REQUIRES(proc
   bool any = false;
   for (GroupHook& hook : record->group_members) {
     auto& process = static_cast<Process&>(hook);
-    const Result<void> sent =
-        send_checked(process, *process.leader, SignalTarget::kProcess, info);
+    const Result<void> sent = send_checked(process, *process.leader, SignalTarget::kProcess, info);
     any = any || sent.has_value();
     result = sent;
   }

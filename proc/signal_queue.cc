@@ -49,8 +49,7 @@ SignalInfo PendingSignals::take(int signal) {
     }
     found = &entry;
   }
-  SignalInfo info{.signal = signal,
-                  .code = (bare_from_kernel_ & bit) != 0 ? kSiKernel : kSiUser};
+  SignalInfo info{.signal = signal, .code = (bare_from_kernel_ & bit) != 0 ? kSiKernel : kSiUser};
   if (found != nullptr) {
     info = found->info;
     entries_.erase(entries_.iterator_to(*found));

@@ -148,8 +148,7 @@ Result<void> send_locked(Process& process, Thread& thread, SignalTarget target,
   if (is_ignored_locked(process, thread, info.signal)) {
     return {};
   }
-  PendingSignals& queue =
-      target == SignalTarget::kProcess ? process.pending : thread.pending;
+  PendingSignals& queue = target == SignalTarget::kProcess ? process.pending : thread.pending;
   if (info.signal < kSigRealtimeMin && queue.contains(info.signal)) {
     return {};
   }
@@ -272,10 +271,9 @@ void user_fault(UserRegisters&, const UserFault& fault) {
 void send_sigpipe() {
   Thread& thread = current_thread();
   // Standard signals always find room.
-  static_cast<void>(send_signal(
-      thread, SignalTarget::kThread,
-      SignalInfo::from_sender(kSigPipe, kSiUser, thread.process->pid(),
-                              thread.own_identity().uid)));
+  static_cast<void>(send_signal(thread, SignalTarget::kThread,
+                                SignalInfo::from_sender(kSigPipe, kSiUser, thread.process->pid(),
+                                                        thread.own_identity().uid)));
 }
 
 void send_timer_signal(Process& process, std::int32_t tid, PendingSignal& entry) {

@@ -79,8 +79,7 @@ Result<std::uint64_t> read_cpu_clock(std::int32_t clock) {
   scheduler_charge_now();
   CpuTime time;
   if (is_thread) {
-    const RefPtr<Thread> thread =
-        id == 0 ? RefPtr<Thread>(&current_thread()) : find_thread(id);
+    const RefPtr<Thread> thread = id == 0 ? RefPtr<Thread>(&current_thread()) : find_thread(id);
     if (!thread || thread->process.get() != &current_process()) {
       return fail(Errno::kEINVAL);
     }

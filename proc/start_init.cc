@@ -85,7 +85,7 @@ Result<void> start_init(std::string_view path) {
   process->exchange_executable(std::move(prepared.executed)).reset();
   process->exchange_space(std::move(prepared.image.space)).reset();
 
-  TRY_ASSIGN(PidRecord* record, allocate_pid(1));
+  TRY_ASSIGN(PidRecord * record, allocate_pid(1));
   TRY(link_init(*thread, *record));
   set_init_process(*process);
   scheduler_start(*thread);

@@ -25,8 +25,7 @@ std::uint32_t count_blocked() {
   SpinGuard links(process_links);
   for (PidRecord* record = next_pid_locked(1); record != nullptr;
        record = next_pid_locked(record->number + 1)) {
-    if (record->thread != nullptr &&
-        record->thread->scheduling.state == RunState::kBlocked &&
+    if (record->thread != nullptr && record->thread->scheduling.state == RunState::kBlocked &&
         record->thread->scheduling.sleep != Sleep::kInterruptible) {
       ++blocked;
     }

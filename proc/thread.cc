@@ -187,8 +187,8 @@ std::size_t describe_current_thread(std::span<char> buffer) {
     return format_to(buffer, "no thread yet").size();
   }
   // Without the lock: the thread that holds it may be the one that crashed.
-  return format_to(buffer, "thread %d of process %d (%.15s)", thread->tid(),
-                   thread->process->pid(), thread->unlocked_name())
+  return format_to(buffer, "thread %d of process %d (%.15s)", thread->tid(), thread->process->pid(),
+                   thread->unlocked_name())
       .size();
 }
 

@@ -51,7 +51,7 @@ class Thread : public RefCounted<Thread>, public ThreadListHook {
 
   // ---- Set before the thread starts, constant from then on ----
   RefPtr<Process> process;
-  void* stack = nullptr;             // kKernelStackBytes; null for a CPU's first thread
+  void* stack = nullptr;                 // kKernelStackBytes; null for a CPU's first thread
   void (*kernel_body)(void*) = nullptr;  // of a kernel thread
   void* kernel_argument = nullptr;
 
@@ -68,8 +68,8 @@ class Thread : public RefCounted<Thread>, public ThreadListHook {
   bool is_dead GUARDED_BY(process_links) = false;  // past its last signal
 
   // ---- process->signal_lock ----
-  PendingSignals pending;         // for this thread alone
-  bool in_stop = false;           // has joined the process's job-control stop
+  PendingSignals pending;  // for this thread alone
+  bool in_stop = false;    // has joined the process's job-control stop
   // Answers for waits, kept by update_signal_work(): an unblocked signal is pending; SIGKILL is.
   std::atomic<bool> has_signal = false;
   std::atomic<bool> has_fatal_signal = false;

@@ -1,9 +1,10 @@
 // The tree of running timers. One for all CPUs: every operation is short.
+#include "proc/timer_queue.h"
+
 #include <new>
 
 #include "lib/panic.h"
 #include "lib/spinlock.h"
-#include "proc/timer_queue.h"
 
 namespace holstein {
 

@@ -42,11 +42,13 @@ class KernelTimer : public boost::intrusive::set_base_hook<boost::intrusive::opt
   bool running_ = false;
 };
 
-// Called by the scheduler's tick: runs what is due, returns the next deadline (kNoDeadline if none).
+// Called by the scheduler's tick: runs what is due, returns the next deadline (kNoDeadline if
+// none).
 std::uint64_t run_due_timers(std::uint64_t now);
 std::uint64_t next_timer_deadline();
 
-// ---- Sleeping -------------------------------------------------------------------------------------
+// ---- Sleeping
+// -------------------------------------------------------------------------------------
 
 // Sleeps until `deadline_ns`. EINTR when a signal came first; the caller works out what is left.
 [[nodiscard]] Result<void> sleep_until(std::uint64_t deadline_ns);
@@ -54,11 +56,13 @@ std::uint64_t next_timer_deadline();
 // nanosleep and relative clock_nanosleep of the monotonic and real-time clocks: EINTR arranges for
 // restart_syscall and leaves what is left in `remaining_ns`.
 // `remaining` (a user address, 0 for none) gets the rest.
-[[nodiscard]] Result<void> nanosleep_for(std::uint64_t duration_ns, std::uint64_t remaining_address);
+[[nodiscard]] Result<void> nanosleep_for(std::uint64_t duration_ns,
+                                         std::uint64_t remaining_address);
 // clock_nanosleep with TIMER_ABSTIME: EINTR is restarted from the beginning.
 [[nodiscard]] Result<void> nanosleep_until(std::uint64_t deadline_ns);
 
-// ---- Interval timers (man 2 setitimer) --------------------------------------------------------------
+// ---- Interval timers (man 2 setitimer)
+// --------------------------------------------------------------
 
 inline constexpr int kItimerReal = 0, kItimerVirtual = 1, kItimerProf = 2;
 
@@ -79,7 +83,8 @@ std::uint64_t next_periodic_deadline(std::uint64_t deadline_ns, std::uint64_t in
 // What a process's real_timer runs.
 void expire_real_timer(KernelTimer& timer);
 
-// ---- POSIX timers (man 2 timer_create) ----------------------------------------------------------------
+// ---- POSIX timers (man 2 timer_create)
+// ----------------------------------------------------------------
 
 inline constexpr int kSigevSignal = 0, kSigevNone = 1, kSigevThreadId = 4;
 inline constexpr int kTimerAbstime = 1;
@@ -101,7 +106,8 @@ struct TimerEvent {
 // The process ends or execs.
 void delete_all_timers(Process& process);
 
-// ---- Clocks -----------------------------------------------------------------------------------------
+// ---- Clocks
+// -----------------------------------------------------------------------------------------
 
 // CPU time clocks of the current process and thread, and of others by clockid (negative numbers).
 // EINVAL for a clock that does not exist. Serves CLOCK_REALTIME 0, MONOTONIC 1, PROCESS_CPUTIME_ID

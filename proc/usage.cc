@@ -40,8 +40,8 @@ UsedResources used_resources(Process& process) {
   if (const RefPtr<AddressSpace> space = process.space(); space) {
     const AddressSpaceStats stats = space->stats();
     used.minor_faults = stats.minor_faults;
-    used.max_resident_kib = std::max(used.max_resident_kib,
-                                     stats.peak_resident_pages * (kPageSize / 1024));
+    used.max_resident_kib =
+        std::max(used.max_resident_kib, stats.peak_resident_pages * (kPageSize / 1024));
   }
   return used;
 }
@@ -108,7 +108,8 @@ bool is_child_subreaper() {
   return current_process().is_subreaper;
 }
 
-// ---- Priorities -------------------------------------------------------------------------------------
+// ---- Priorities
+// -------------------------------------------------------------------------------------
 
 namespace {
 
@@ -182,7 +183,7 @@ Result<void> set_priority(int which, std::int32_t who, int nice) {
       result = fail(Errno::kEPERM);
       return;
     }
-    if (nice < thread.scheduling.nice && static_cast<std::uint64_t>(20 - nice) > nice_limit &&
+    if (nice<thread.scheduling.nice&& static_cast<std::uint64_t>(20 - nice)> nice_limit &&
         !mine.has(Capability::kSysNice)) {
       result = fail(Errno::kEACCES);
       return;

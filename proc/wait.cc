@@ -38,8 +38,7 @@ struct Found {
 };
 
 // What `child` has to report, if anything; takes note that it did unless kWNoWait.
-std::optional<WaitResult> report_of(Process& child, std::uint32_t options)
-    REQUIRES(process_links) {
+std::optional<WaitResult> report_of(Process& child, std::uint32_t options) REQUIRES(process_links) {
   const bool consumes = (options & kWNoWait) == 0;
   const RefPtr<const Identity> identity = child.leader->identity();
   WaitResult result;
@@ -147,8 +146,7 @@ Result<WaitRequest> wait4_request(std::int32_t pid, std::uint32_t options) {
 
 Result<WaitRequest> waitid_request(int which, std::int32_t id, std::uint32_t options) {
   constexpr std::uint32_t kEvents = kWExited | kWStopped | kWContinued;
-  constexpr std::uint32_t kAllowed =
-      kEvents | kWNoHang | kWNoWait | kWNoThread | kWClone | kWAll;
+  constexpr std::uint32_t kAllowed = kEvents | kWNoHang | kWNoWait | kWNoThread | kWClone | kWAll;
   if ((options & ~kAllowed) != 0 || (options & kEvents) == 0) {
     return fail(Errno::kEINVAL);
   }

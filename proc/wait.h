@@ -17,12 +17,12 @@ struct WaitRequest {
 };
 
 struct WaitResult {
-  std::int32_t pid = 0;      // 0: kWNoHang and nobody was ready
-  std::int32_t status = 0;   // as wait4 gives it
-  std::int32_t code = 0;     // kCld..., as waitid gives it
-  std::int32_t value = 0;    // exit code or signal, as waitid gives it
-  std::uint32_t uid = 0;     // real
-  ResourceUsage usage;       // of the child and its waited-for children
+  std::int32_t pid = 0;     // 0: kWNoHang and nobody was ready
+  std::int32_t status = 0;  // as wait4 gives it
+  std::int32_t code = 0;    // kCld..., as waitid gives it
+  std::int32_t value = 0;   // exit code or signal, as waitid gives it
+  std::uint32_t uid = 0;    // real
+  ResourceUsage usage;      // of the child and its waited-for children
 };
 
 // ECHILD, EINTR (as ERESTARTSYS), EINVAL for unknown options.
@@ -30,7 +30,6 @@ struct WaitResult {
 
 // The requests that the system calls stand for. EINVAL, ESRCH (INT_MIN), as Linux.
 [[nodiscard]] Result<WaitRequest> wait4_request(std::int32_t pid, std::uint32_t options);
-[[nodiscard]] Result<WaitRequest> waitid_request(int which, std::int32_t id,
-                                                 std::uint32_t options);
+[[nodiscard]] Result<WaitRequest> waitid_request(int which, std::int32_t id, std::uint32_t options);
 
 }  // namespace holstein

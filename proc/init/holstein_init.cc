@@ -1,5 +1,5 @@
-// Process 1: runs the job's program, adopts and reaps orphans, tells the host how the program ended,
-// and switches the machine off. The kernel has mounted /, /dev and /proc before.
+// Process 1: runs the job's program, adopts and reaps orphans, tells the host how the program
+// ended, and switches the machine off. The kernel has mounted /, /dev and /proc before.
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/reboot.h>
@@ -21,8 +21,7 @@ namespace {
 constexpr const char* kJobFile = "/etc/holstein/job";
 constexpr const char* kControl = "/dev/host/control";
 constexpr const char* kTerminal = "/dev/console";
-constexpr const char* kStreamFiles[3] = {"/dev/host/stdin", "/dev/host/stdout",
-                                         "/dev/host/stderr"};
+constexpr const char* kStreamFiles[3] = {"/dev/host/stdin", "/dev/host/stdout", "/dev/host/stderr"};
 constexpr int kFirstOwnDescriptor = 10;  // out of the way of 0 to 2
 
 // What the child tells when it could not start the program.
@@ -68,8 +67,8 @@ class Host {
   void report_error(int error, const std::string& what) {
     char text[1024];
     const int length = snprintf(text, sizeof(text), "error %d %s\n", error, what.c_str());
-    send(text, length < static_cast<int>(sizeof(text)) ? length
-                                                        : static_cast<int>(sizeof(text)) - 1);
+    send(text,
+         length < static_cast<int>(sizeof(text)) ? length : static_cast<int>(sizeof(text)) - 1);
   }
 
  private:
@@ -98,7 +97,8 @@ bool read_file(const char* path, std::string& to) {
   return got == 0;
 }
 
-// ---- In the child -----------------------------------------------------------------------------------
+// ---- In the child
+// -----------------------------------------------------------------------------------
 
 [[noreturn]] void give_up(int report, const char* what) {
   StartFailure failure{.error = errno, .what = {}};
@@ -163,7 +163,8 @@ void set_up_streams(const Job& job, int report) {
   give_up(report, job.program.c_str());
 }
 
-// ---- In process 1 -------------------------------------------------------------------------------------
+// ---- In process 1
+// -------------------------------------------------------------------------------------
 
 // Starts the program. Its process id, or -1 with `failure` filled in.
 pid_t start(const Job& job, StartFailure& failure) {

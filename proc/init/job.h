@@ -20,8 +20,8 @@ struct Job {
   unsigned short columns = 0;
 };
 
-// From the file's contents: `key NUL value NUL` records. Nothing where it is damaged or has a key or
-// value that is not known; `problem` says which then.
+// From the file's contents: `key NUL value NUL` records. Nothing where it is damaged or has a key
+// or value that is not known; `problem` says which then.
 std::optional<Job> parse_job(std::string_view text, std::string& problem);
 
 }  // namespace holstein
