@@ -32,8 +32,7 @@ enum class FrameKind : std::uint8_t {
 };
 
 // Bits of Frame::flags. Cleared when a frame is handed out.
-inline constexpr std::uint8_t kFrameHugeHead =
-    0x01;  // first of 512 frames that back one 2 MiB page
+inline constexpr std::uint8_t kFrameHugeHead = 0x01;   // first of the 512 frames of a 2 MiB page
 inline constexpr std::uint8_t kFrameHugeTail = 0x02;   // one of the other 511
 inline constexpr std::uint8_t kFrameHeapTail = 0x04;   // kSlab, but not the first of its block
 inline constexpr std::uint8_t kFrameSeen = 0x10;       // scratch of validate_frames()
