@@ -4,6 +4,7 @@
 
 #include "lib/errno.h"
 #include "lib/panic.h"
+#include "lib/spinlock.h"
 #include "vm/port.h"
 #include "vm/table_share.h"
 #include "vm/tlb.h"
@@ -12,6 +13,8 @@ namespace holstein {
 namespace {
 
 constinit PhysAddr kernel_directory;
+// Serialises changes of the kernel half's tables.
+constinit SpinLock kernel_tables_lock{LockRank::kTable};
 
 int error(Errno value) { return static_cast<int>(to_return_value(value)); }
 
@@ -58,6 +61,7 @@ int paging_map_page(VirtAddr virtual_address, PhysAddr physical, std::uint64_t f
       (physical.value() & ~kEntryAddressMask) != 0 || (flags & kNotForCallers) != 0) {
     return error(Errno::kEINVAL);
   }
+  SpinGuard guard(kernel_tables_lock);
   if (!paging_get_physical(virtual_address).is_null()) {
     return error(Errno::kEEXIST);
   }
@@ -73,6 +77,7 @@ int paging_unmap_page(VirtAddr virtual_address) {
   if (!is_kernel_page(virtual_address)) {
     return error(Errno::kEINVAL);
   }
+  SpinGuard guard(kernel_tables_lock);
   Entry* entry = kernel_entry(virtual_address, false);
   if (entry == nullptr || !entry->is_present()) {
     return error(Errno::kENOENT);
@@ -87,6 +92,7 @@ int paging_protect_page(VirtAddr virtual_address, std::uint64_t flags) {
   if (!is_kernel_page(virtual_address) || (flags & kNotForCallers) != 0) {
     return error(Errno::kEINVAL);
   }
+  SpinGuard guard(kernel_tables_lock);
   Entry* entry = kernel_entry(virtual_address, false);
   if (entry == nullptr || !entry->is_present()) {
     return error(Errno::kENOENT);
