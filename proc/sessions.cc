@@ -188,6 +188,10 @@ void signal_session_leader(std::int32_t session, int signal) {
   }
 }
 
+std::uint64_t caller_file_size_limit() { return current_limit(Resource::kFsize); }
+
+void signal_caller(int signal) { send_kernel_signal(current_process(), signal); }
+
 Result<void> start_kernel_thread(const char* name, void (*body)(void* argument), void* argument) {
   TRY_ASSIGN(const RefPtr<Thread> thread, create_kernel_thread(name, body, argument));
   return {};

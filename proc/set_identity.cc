@@ -238,7 +238,9 @@ Result<void> set_groups(std::span<const Gid> groups) {
   TRY_ASSIGN(RefPtr<Identity> changed, current_copy());
   changed->groups.clear();
   TRY(changed->groups.append(groups));
-  std::sort(changed->groups.begin(), changed->groups.end());
+  // A comparison of its own: the plain one is compiled into libc++'s library, which is not linked.
+  std::sort(changed->groups.begin(), changed->groups.end(),
+            [](auto left, auto right) { return left < right; });
   return commit(std::move(changed));
 }
 
