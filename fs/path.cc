@@ -73,7 +73,6 @@ Result<void> Walker::step(std::string_view name, bool follow_link) {
     place_ = parent_of(place_, context_.root);
     return {};
   }
-  if (name.size() > kMaxNameBytes) return fail(Errno::kENAMETOOLONG);
   TRY_ASSIGN(Path child, lookup_child(place_, name));
   if (follow_link && child.inode().is_symlink()) return follow(child);
   place_ = std::move(child);
@@ -126,7 +125,6 @@ Result<void> Walker::walk_to_parent() {
       continue;
     }
     TRY(check_search());
-    if (name.size() > kMaxNameBytes) return fail(Errno::kENAMETOOLONG);
     trailing_slash_ = done_ != rest_.size();
     last_kind_ = name == "."    ? ParentPath::Last::kDot
                  : name == ".." ? ParentPath::Last::kDotDot

@@ -28,6 +28,7 @@ Attributes TmpfsDirectory::attributes() const {
 }
 
 Result<RefPtr<Dentry>> TmpfsDirectory::lookup(Dentry&, std::string_view name) {
+  if (name.size() > kMaxNameBytes) return fail(Errno::kENAMETOOLONG);
   Dentry* found = entries_.find(name);
   if (found == nullptr) return fail(Errno::kENOENT);
   return RefPtr<Dentry>(found);
