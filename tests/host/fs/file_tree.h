@@ -17,6 +17,7 @@ namespace holstein::testing {
 inline IoSource source_of(const std::string& bytes) {
   return IoSource::from_kernel(std::as_bytes(std::span(bytes)));
 }
+IoSource source_of(std::string&&) = delete;  // would outlive its bytes
 
 // 0, or the errno.
 template <class T>
