@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 
+#include "lib/address.h"
 #include "proc/exec.h"
 #include "uaccess/user_ptr.h"
 
@@ -69,42 +70,44 @@ Result<void> ProgramArguments::read_array(std::uint64_t array, StringArea& to) {
   if (array == 0) {
     return {};
   }
-  constexpr std::size_t kBufferBytes = 4096;
-  const struct Buffer {
-    char* bytes = new (std::nothrow) char[kBufferBytes];
-    ~Buffer() { delete[] bytes; }
-  } buffer;
-  if (buffer.bytes == nullptr) {
-    return fail(Errno::kENOMEM);
-  }
   for (std::uint64_t index = 0;; ++index) {
     TRY_ASSIGN(const std::uint64_t address,
                UserIn<std::uint64_t>::from_value(array + index * sizeof(std::uint64_t)).get());
     if (address == 0) {
       return {};
     }
-    // Piece by piece, each byte read once.
-    std::uint64_t done = 0;
-    while (true) {
-      const std::span<char> room(buffer.bytes, kBufferBytes);
-      const auto copied = UserString::from_value(address + done).copy_in(room);
-      if (!copied.has_value() && copied.error() != Errno::kENAMETOOLONG) {
-        return fail(copied.error());
-      }
-      const std::size_t bytes = copied.has_value() ? *copied : kBufferBytes - 1;
-      if (done + bytes + 1 > kMaxArgumentBytes) {
-        return fail(Errno::kE2BIG);
-      }
-      TRY(to.append(std::string_view(buffer.bytes, bytes)));
-      TRY(check_size());
-      done += bytes;
-      if (copied.has_value()) {
-        break;
-      }
-    }
-    TRY(to.append(std::string_view("", 1)));
+    TRY(read_string(address, to));
     to.note_string();
     TRY(check_size());
+  }
+}
+
+// Piece by piece, each byte read once and none beyond the page in which the string ends. The path
+// that is executed is often argv[0] too; that these two readings may differ is the program's
+// affair.
+Result<void> ProgramArguments::read_string(std::uint64_t address, StringArea& to) {
+  constexpr std::size_t kPieceBytes = 256;
+  char piece[kPieceBytes];
+  std::size_t length = 0;
+  while (true) {
+    const std::size_t room = std::min(kPieceBytes, kPageSize - address % kPageSize);
+    const auto bytes = UserSpan<char, Direction::kIn>::from_value(address, room);
+    const std::size_t got = bytes.copy_in_partial(std::span(piece, room));
+    const auto* end = static_cast<const char*>(std::memchr(piece, '\0', got));
+    if (end == nullptr && got < room) {
+      return fail(Errno::kEFAULT);
+    }
+    const std::size_t part = end != nullptr ? static_cast<std::size_t>(end - piece) + 1 : room;
+    length += part;
+    if (length > kMaxArgumentBytes) {
+      return fail(Errno::kE2BIG);
+    }
+    TRY(to.append(std::string_view(piece, part)));
+    TRY(check_size());
+    if (end != nullptr) {
+      return {};
+    }
+    address += part;
   }
 }
 

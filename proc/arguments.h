@@ -81,6 +81,7 @@ class ProgramArguments {
 
  private:
   Result<void> read_array(std::uint64_t array, StringArea& to);
+  Result<void> read_string(std::uint64_t address, StringArea& to);
   Result<void> add_string(std::string_view text, StringArea& to);
   Result<void> check_size() const;
 
