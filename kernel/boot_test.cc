@@ -11,6 +11,9 @@
 #include "lib/spinlock.h"
 #include "vm/frame.h"
 #include "vm/kmalloc.h"
+#include "vm/paging.h"
+#include "vm/port.h"
+#include "vm/table_share.h"
 
 namespace holstein {
 namespace {
@@ -63,12 +66,40 @@ void write_to_code_by_direct_map() {
   write_byte(reinterpret_cast<std::uint64_t>(phys_to_virt(leaf->entry.target())));
 }
 
-void execute_data() {
+// Without the check that would catch the call before the processor does.
+[[clang::no_sanitize("kcfi")]] void execute_data() {
   static char code[16] = {'\xc3'};
   opaque(reinterpret_cast<void (*)()>(code))();
 }
 
-void touch_user_memory() { write_byte(0x400000); }
+constexpr std::uint64_t kUserPage = 0x400000;
+
+// A page for user mode in a directory of its own.
+void map_user_page() {
+  const PhysAddr root = paging_create_directory();
+  HOLSTEIN_ASSERT(!root.is_null());
+  PhysAddr table = root;
+  for (unsigned level = kRootLevel; level >= 1; --level) {
+    const PhysAddr target = frame_alloc();
+    HOLSTEIN_ASSERT(!target.is_null());
+    clear_frame(target);
+    table_entries(table)[entry_index(VirtAddr(kUserPage), level)] =
+        Entry(target, PAGE_PRESENT | PAGE_WRITABLE | PAGE_USER);
+    table = target;
+  }
+  phys_to_virt<std::uint8_t>(table)[0] = 0xc3;  // ret
+  port::load_root(root);
+}
+
+void touch_user_memory() {
+  map_user_page();
+  write_byte(kUserPage);
+}
+
+[[clang::no_sanitize("kcfi")]] void execute_user_memory() {
+  map_user_page();
+  opaque(reinterpret_cast<void (*)()>(kUserPage))();
+}
 
 void assertion() { HOLSTEIN_ASSERT(opaque(1) == 2); }
 
@@ -117,6 +148,7 @@ constexpr Test kTests[] = {
     {"write_text_alias", write_to_code_by_direct_map},
     {"execute_data", execute_data},
     {"user_access", touch_user_memory},
+    {"user_execute", execute_user_memory},
     {"assert", assertion},
     {"stack_smash", smash_stack},
     {"invalid_opcode", invalid_opcode},

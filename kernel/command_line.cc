@@ -122,6 +122,11 @@ constexpr Parameter kParameters[] = {
        options.panic_test = value;
        return nullptr;
      }},
+    {"strace", false,
+     [](std::string_view, KernelOptions& options) -> const char* {
+       options.trace_system_calls = true;
+       return nullptr;
+     }},
     {"console", true, set_console},
 };
 

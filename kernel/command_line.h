@@ -20,6 +20,7 @@ struct KernelOptions {
   std::uint64_t fail_allocation = 0;  // failalloc=N[,persistent]: the Nth allocation fails
   bool fail_allocation_persistent = false;
   std::string_view panic_test;  // panic_test=KIND: break something on purpose (boot_test.cc)
+  bool trace_system_calls = false;  // strace
   bool serial_console = false;  // console=serial: leave the host channel alone
 };
 

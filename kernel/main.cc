@@ -77,10 +77,6 @@ void start_memory() {
   port::enable_interrupts();
   channel_init();
   run_boot_test(kernel_options().panic_test);
-  if (kernel_options().fail_allocation != 0) {
-    allocation_fail_nth(kernel_options().fail_allocation,
-                        kernel_options().fail_allocation_persistent);
-  }
   start_system(boot_stack_top);
 }
 

@@ -1,5 +1,6 @@
 // Threads as the machine sees them: stacks, FS and GS, FPU, and the switch between two of them.
 #include <cstring>
+#include <new>
 
 #include "kernel/x86/cpu_local.h"
 #include "kernel/x86/features.h"
@@ -10,6 +11,7 @@
 #include "lib/cpu_port.h"
 #include "lib/panic.h"
 #include "proc/port.h"
+#include "uaccess/fetch_recorder.h"
 
 extern "C" {
 [[gnu::visibility("hidden")]] extern const char x86_thread_start[];
@@ -109,6 +111,9 @@ void context_init(CpuContext& context, void* kernel_stack_top, void (*entry)(voi
   const std::uint64_t top = reinterpret_cast<std::uint64_t>(kernel_stack_top);
   HOLSTEIN_ASSERT(is_aligned(top, 16));
   context.kernel_stack_top = top;
+  if constexpr (HOLSTEIN_DEBUG) {
+    ::new (reinterpret_cast<void*>(top - kKernelStackBytes)) FetchRecorder;
+  }
   // What x86_switch() pops: r15 r14 r13 r12 rbx rbp and the return address; then two words of 0, so
   // that the stack is aligned and every backtrace ends.
   auto* stack = reinterpret_cast<std::uint64_t*>(top) - 9;
