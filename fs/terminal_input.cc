@@ -97,6 +97,7 @@ bool Terminal::receive_control_locked(std::uint8_t byte) {
 void Terminal::raise_locked(int signal, std::uint8_t byte) {
   if (!local_locked(kNoflsh)) {
     flush_input_locked();
+    send_output_locked();  // what can be shown at once is; the rest goes
     output_count_ = 0;
     unsent_.store(0, std::memory_order_release);
   }
