@@ -25,7 +25,7 @@ Result<void> add_load(ElfImage& image, const ElfProgramHeader& header, std::uint
       !fits(header.virtual_address, header.memory_size, kUserLimit) ||
       header.virtual_address % kPageSize != header.offset % kPageSize ||
       (header.alignment != 0 && !std::has_single_bit(header.alignment)) ||
-      image.load_count == kMaxElfLoads) {
+      image.loads.size() == kMaxElfLoads) {
     return fail(Errno::kENOEXEC);
   }
   const ElfLoad load{.address = header.virtual_address,
@@ -34,14 +34,13 @@ Result<void> add_load(ElfImage& image, const ElfProgramHeader& header, std::uint
                      .memory_bytes = header.memory_size,
                      .flags = header.flags & (kElfReadFlag | kElfWriteFlag | kElfExecuteFlag)};
   if (load.end_page() > kUserLimit ||
-      (image.load_count > 0 && load.first_page() < image.end_page())) {
+      (!image.loads.empty() && load.first_page() < image.end_page())) {
     return fail(Errno::kENOEXEC);
   }
   if (header.alignment > image.alignment) {
     image.alignment = header.alignment;
   }
-  image.loads[image.load_count++] = load;
-  return {};
+  return image.loads.push_back(load);
 }
 
 // The address at which the byte at `offset` of the file appears, or 0.
@@ -106,7 +105,7 @@ Result<ElfImage> parse_elf(const ElfHeader& header, std::span<const ElfProgramHe
         break;
     }
   }
-  if (image.load_count == 0 || image.entry >= kUserLimit ||
+  if (image.loads.empty() || image.entry >= kUserLimit ||
       image.alignment > (std::uint64_t{1} << 40)) {
     return fail(Errno::kENOEXEC);
   }

@@ -3,12 +3,12 @@
 // The format: System V ABI, "Object Files" (gABI chapters 4 and 5) and its x86-64 supplement.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "lib/result.h"
+#include "lib/vec.h"
 
 namespace holstein {
 
@@ -65,8 +65,7 @@ struct ElfLoad {
 struct ElfImage {
   bool is_position_independent = false;  // ET_DYN
   std::uint64_t entry = 0;
-  std::array<ElfLoad, kMaxElfLoads> loads{};  // ascending, pages disjoint, none empty
-  std::size_t load_count = 0;
+  Vec<ElfLoad> loads;  // ascending, pages disjoint, none empty
   std::uint64_t alignment = 4096;  // the largest of the loads'
   // Where the program headers are in memory once loaded; 0 where no load has them.
   std::uint64_t program_headers = 0;
@@ -75,9 +74,9 @@ struct ElfImage {
   std::uint64_t interpreter_bytes = 0;   // with its NUL; 0: none
   bool executable_stack = false;
 
-  std::span<const ElfLoad> segments() const { return {loads.data(), load_count}; }
+  std::span<const ElfLoad> segments() const { return loads.span(); }
   std::uint64_t first_page() const { return loads[0].first_page(); }
-  std::uint64_t end_page() const { return loads[load_count - 1].end_page(); }
+  std::uint64_t end_page() const { return loads.back().end_page(); }
 };
 
 // How many bytes of program headers follow, and where; ENOEXEC unless `header` is that of a 64-bit

@@ -29,8 +29,9 @@ std::string_view base_name(std::string_view path) {
 
 // What a program says of its interpreter, as text.
 Result<String> interpreter_path(const ElfFile& elf) {
-  char buffer[kMaxPathBytes];
-  const std::span<char> text(buffer, elf.image.interpreter_bytes);
+  Vec<char> buffer;
+  TRY(buffer.resize(elf.image.interpreter_bytes));
+  const std::span<char> text = buffer.span();
   TRY_ASSIGN(const std::size_t bytes,
              read_head(*elf.file, elf.image.interpreter_offset, std::as_writable_bytes(text)));
   if (bytes != text.size() || text.back() != '\0') {

@@ -161,8 +161,8 @@ Result<ElfFile> read_elf(RefPtr<File> file) {
   if (read < table.bytes) {
     return fail(Errno::kENOEXEC);
   }
-  TRY_ASSIGN(const ElfImage image, parse_elf(header, headers.span(), file_bytes));
-  return ElfFile{.file = std::move(file), .image = image};
+  TRY_ASSIGN(ElfImage image, parse_elf(header, headers.span(), file_bytes));
+  return ElfFile{.file = std::move(file), .image = std::move(image)};
 }
 
 Result<PlacedImage> map_elf(AddressSpace& space, const ElfFile& elf, std::uint64_t preferred_base,

@@ -94,7 +94,7 @@ TEST(Elf, AStaticProgramIsUnderstood) {
   ASSERT_TRUE(image.has_value());
   EXPECT_FALSE(image->is_position_independent);
   EXPECT_EQ(image->entry, 0x401000u);
-  ASSERT_EQ(image->load_count, 2u);
+  ASSERT_EQ(image->loads.size(), 2u);
   EXPECT_EQ(image->loads[1].address, 0x403010u);
   EXPECT_EQ(image->loads[1].first_page(), 0x403000u);
   EXPECT_EQ(image->loads[1].end_page(), 0x407000u);
