@@ -26,6 +26,8 @@ class Program:
     is_script: bool
     interpreter: bytes | None
     is_position_independent: bool = False
+    span_bytes: int = 0  # from the first to the last page that it occupies
+    alignment: int = 4096  # of its place in memory, where that is free
 
 
 def inspect(head: bytes) -> Program:
@@ -60,18 +62,21 @@ def _inspect_segments(head: bytes, elf_type: int) -> Program:
         raise NotExecutable("has its program headers outside the file" if len(head) < HEAD_BYTES
                             else "has its program headers too far into the file")
     interpreter = None
-    has_load = False
+    starts, ends, alignment = [], [], 4096
     for index in range(count):
-        kind, _, offset, _, _, size, _, _ = _PROGRAM_HEADER.unpack_from(
+        kind, _, offset, address, _, size, memory, align = _PROGRAM_HEADER.unpack_from(
             head, table + index * entry_bytes)
-        has_load |= kind == _PT_LOAD
+        if kind == _PT_LOAD:
+            starts.append(address & ~0xFFF)
+            ends.append(address + memory + 0xFFF & ~0xFFF)
+            alignment = max(alignment, align)
         if kind == _PT_INTERP:
             if not 2 <= size <= 4096 or offset + size > len(head):
                 raise NotExecutable("names its interpreter outside the file")
             interpreter = head[offset:offset + size].split(b"\0", 1)[0]
-    if not has_load:
+    if not starts:
         raise NotExecutable("has nothing to load, so it is not a program")
-    return Program(False, interpreter, elf_type == _ET_DYN)
+    return Program(False, interpreter, elf_type == _ET_DYN, max(ends) - min(starts), alignment)
 
 
 def _inspect_script(head: bytes) -> Program:

@@ -14,8 +14,10 @@ from tools.qemu import FIRMWARE_VARIABLES
 from tools.runner import BootFiles, Prepared, RequestError, RunRequest
 from tools.tree import TreeError
 
-# Where Linux's ABI puts a position-independent program when nothing is randomised.
-_FIXED_PROGRAM_BASE = 0x555555554000
+# Where position-independent programs are without randomisation, as on Linux: with an interpreter
+# at a place of their own, without one at the top of the mappings.
+_DYNAMIC_PROGRAM_BASE = 0x555555554000
+_MAPPINGS_TOP = 0x7FFFFFFFF000 - (128 << 20)
 
 
 def run(options: argparse.Namespace, program: list[str]) -> int:
@@ -100,5 +102,10 @@ def _program_symbols(prepared: Prepared) -> str | None:
     if program.is_script:
         return None
     quoted = str(path).replace("\\", "\\\\").replace(" ", "\\ ")
-    base = f" -o {_FIXED_PROGRAM_BASE:#x}" if program.is_position_independent else ""
-    return f"add-symbol-file {quoted}{base}"
+    if not program.is_position_independent:
+        return f"add-symbol-file {quoted}"
+    base = _DYNAMIC_PROGRAM_BASE
+    if program.interpreter is None:
+        room = program.span_bytes + (program.alignment if program.alignment > 4096 else 0)
+        base = -((room - _MAPPINGS_TOP) // program.alignment) * program.alignment
+    return f"add-symbol-file {quoted} -o {base:#x}"
