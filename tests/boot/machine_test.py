@@ -1,0 +1,72 @@
+"""Machines with little memory, much memory and holes in it; programs that end in every way.
+
+Each boot checks one of the former and one of the latter.
+"""
+
+import hashlib
+import unittest
+
+from tests.boot.boot_files import boot_files
+from tools.guest import Outcome
+from tools.runner import RunRequest, RunResult, run_guest
+
+_MIB = 1 << 20
+# Uses memory that has to come from everywhere: 24 MiB in files, 24 MiB in a process.
+_WORK = ("head -c 25165824 /dev/zero | tr '\\0' x > /tmp/file && sha256sum < /tmp/file; "
+         "x=$(seq 1 400000); echo ${#x}; grep MemTotal /proc/meminfo | tr -s ' '; ")
+_DIGEST = hashlib.sha256(b"x" * 25165824).hexdigest().encode()
+
+
+class MachineTest(unittest.TestCase):
+    def run_shell(self, script: str, **request) -> RunResult:
+        result = run_guest(RunRequest(boot_files(), ["/bin/busybox", "sh", "-c", script],
+                                      **{"timeout_seconds": 120, **request}))
+        self.shown = f"{result.outcome.name}: {result.message}\n" + "\n".join(
+            data[-2000:].decode("utf-8", "replace")
+            for data in (result.stdout, result.stderr, result.log))
+        return result
+
+    def check_work(self, result: RunResult, least_mib: int, most_mib: int) -> None:
+        lines = result.stdout.splitlines()
+        self.assertEqual(lines[:2], [_DIGEST + b"  -", b"2688894"], self.shown)
+        self.assertRegex(lines[2], rb"^MemTotal: \d+ kB$", self.shown)
+        kib = int(lines[2].split()[1])
+        self.assertTrue(least_mib * 1024 <= kib <= most_mib * 1024, lines[2])
+
+    def test_64_mib_and_status_77(self):
+        script = ("head -c 8388608 /dev/zero | sha256sum; x=$(seq 1 400000); echo ${#x}; "
+                  "grep MemTotal /proc/meminfo | tr -s ' '; exit 77")
+        result = self.run_shell(script, memory_bytes=64 * _MIB)
+        self.assertEqual((result.outcome, result.exit_status), (Outcome.EXITED, 77), self.shown)
+        lines = result.stdout.splitlines()
+        self.assertEqual(lines[1], b"2688894", self.shown)
+        self.assertTrue(16 * 1024 <= int(lines[2].split()[1]) <= 64 * 1024, self.shown)
+        self.assertTrue(result.powered_off)
+
+    def test_4_gib_and_status_255(self):
+        script = _WORK + ("mkdir /tmp/big; i=0; while [ $i -lt 6 ]; do "
+                          "head -c 67108864 /dev/zero > /tmp/big/$i; i=$((i + 1)); done; "
+                          "du -sm /tmp/big | cut -f 1; exit 255")
+        result = self.run_shell(script, memory_bytes=4096 * _MIB)
+        self.assertEqual((result.outcome, result.exit_status), (Outcome.EXITED, 255), self.shown)
+        self.check_work(result, 3600, 4096)
+        self.assertEqual(result.stdout.splitlines()[3], b"384", self.shown)
+
+    def test_holes_in_the_memory_map_and_death_by_signal(self):
+        holes = ["1M$40M", "4K$50M", "64M$100M", "12K$200M", "2M$256M", "100M$300M"]
+        result = self.run_shell(_WORK + "kill -TERM $$; sleep 5", memory_bytes=512 * _MIB,
+                                append=" ".join(f"memmap={hole}" for hole in holes))
+        self.assertEqual((result.outcome, result.exit_status, result.wait_status),
+                         (Outcome.EXITED, 128 + 15, 15), self.shown)
+        self.check_work(result, 512 - 167 - 64, 512 - 167)
+
+    def test_timeout_is_124(self):
+        result = self.run_shell("echo started; sleep 1000", timeout_seconds=20)
+        self.assertEqual((result.outcome, result.exit_status), (Outcome.TIMED_OUT, 124),
+                         self.shown)
+        self.assertEqual(result.stdout, b"started\n")
+
+    def test_a_kernel_that_hangs_is_ended_by_the_timeout(self):
+        result = self.run_shell("true", append="panic_test=hang", timeout_seconds=20)
+        self.assertEqual((result.outcome, result.exit_status), (Outcome.TIMED_OUT, 124),
+                         self.shown)
