@@ -20,7 +20,7 @@ namespace {
 
 constexpr const char* kJobFile = "/etc/holstein/job";
 constexpr const char* kControl = "/dev/host/control";
-constexpr const char* kTerminal = "/dev/console";
+constexpr const char* kTerminal = "/dev/hvc0";  // opening /dev/console makes no session its own
 constexpr const char* kStreamFiles[3] = {"/dev/host/stdin", "/dev/host/stdout", "/dev/host/stderr"};
 constexpr int kFirstOwnDescriptor = 10;  // out of the way of 0 to 2
 
