@@ -121,9 +121,9 @@ void set_up_streams(const Job& job, int report) {
     wants_terminal = wants_terminal || job.streams[i] == StreamKind::kTerminal;
   }
   if (wants_terminal) {
-    // The first terminal that a session's leader opens becomes its controlling one.
     const int terminal = open_high(kTerminal, O_RDWR);
-    if (terminal < 0) {
+    // Opening /dev/console does not make it the session's controlling terminal; this does.
+    if (terminal < 0 || ioctl(terminal, TIOCSCTTY, 0) < 0) {
       give_up(report, kTerminal);
     }
     if (job.rows != 0 && job.columns != 0) {
