@@ -86,7 +86,7 @@ struct PipeEnds {
 // pipe2(2); `flags`: kOpenNonBlock, kOpenDirect (taken and ignored: packets are not kept apart).
 [[nodiscard]] Result<PipeEnds> make_pipe(std::uint32_t flags, const Credentials& who);
 
-// open(2) of a named pipe, or of an anonymous one by /proc/<pid>/fd: may wait for the other side.
+// open(2) of a named pipe: may wait for the other side.
 [[nodiscard]] Result<RefPtr<File>> open_fifo(RefPtr<Pipe> pipe, const Path& path,
                                              std::uint32_t flags);
 

@@ -60,9 +60,7 @@ class AnonymousPipe final : public Inode {
       : Inode(superblock, FileType::kFifo, superblock.next_inode_number()),
         pipe_(std::move(pipe)) {}
 
-  Result<RefPtr<File>> open(const Path& path, std::uint32_t flags, const Credentials&) override {
-    return open_fifo(pipe_, path, flags);
-  }
+  Result<RefPtr<File>> open(const Path& path, std::uint32_t flags, const Credentials&) override;
 
  private:
   const RefPtr<Pipe> pipe_;
@@ -78,6 +76,14 @@ Result<RefPtr<File>> make_end(const RefPtr<Pipe>& pipe, const Path& path, std::u
     return fail(Errno::kENOMEM);
   }
   return file;
+}
+
+// Unlike a named pipe it waits for nobody, not even where all other ends are closed.
+Result<RefPtr<File>> AnonymousPipe::open(const Path& path, std::uint32_t flags,
+                                         const Credentials&) {
+  if ((flags & kOpenAccessMode) > kOpenReadWrite) return fail(Errno::kEINVAL);
+  pipe_->add_ends(flags);
+  return make_end(pipe_, path, flags, pipe_->writer_opens() - 1);
 }
 
 }  // namespace

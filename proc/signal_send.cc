@@ -33,7 +33,9 @@ bool wants_signal(const Thread& thread, int signal) {
   if (thread.is_exiting) {
     return false;
   }
-  return signal == kSigKill || (thread.blocked & ~thread.awaited & signal_bit(signal)) == 0;
+  // A stopped thread looks for signals when it goes on; only SIGKILL does not wait for that.
+  return signal == kSigKill ||
+         (!thread.in_stop && (thread.blocked & ~thread.awaited & signal_bit(signal)) == 0);
 }
 
 bool is_fatal_at_once_locked(Process& process, const Thread& thread, int signal)
