@@ -30,6 +30,10 @@ std::uint64_t caller_file_size_limit();
 // Sends `signal` from the kernel to the caller (SIGXFSZ, SIGTTIN in a wait).
 void signal_caller(int signal);
 
+// Failures of vm/frame.h's allocation_fail_nth() strike from now on only in processes for which
+// this was called with true, and in those that they fork later.
+void let_caller_allocations_fail(bool they_may);
+
 // Runs `body(argument)` in a kernel thread of its own. EAGAIN, ENOMEM.
 [[nodiscard]] Result<void> start_kernel_thread(const char* name, void (*body)(void* argument),
                                                void* argument);

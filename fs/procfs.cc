@@ -142,6 +142,14 @@ Result<void> link_thread_self(String& to) {
   return append_format(to, "%d/task/%d", port::caller_process_id(), port::caller_thread_id());
 }
 
+constexpr Node kHolstein[] = {
+    {.name = "check", .permissions = 0200, .store = &store_check},
+    {.name = "fail_allocation",
+     .permissions = 0600,
+     .generate = &generate_fail_allocation,
+     .store = &store_fail_allocation},
+};
+
 constexpr Node kRoot[] = {
     text("buddyinfo", &generate_buddyinfo),
     text("cmdline", &generate_cmdline),
@@ -160,7 +168,9 @@ constexpr Node kRoot[] = {
     text("uptime", &generate_uptime),
     text("version", &generate_version),
     text("vmstat", &generate_vmstat),
+    directory("holstein", kHolstein),  // the last: only debug kernels have it
 };
+constexpr std::size_t kRootNodes = std::size(kRoot) - (HOLSTEIN_DEBUG ? 0 : 1);
 
 constexpr bool has_children(const Node& node) { return !node.children.empty(); }
 constexpr bool is_link(const Node& node) { return node.target != nullptr || node.link != nullptr; }
@@ -174,7 +184,9 @@ class FixedText final : public ProcText {
  public:
   FixedText(Superblock& superblock, std::uint64_t number, const Node& node)
       : ProcText(superblock, number), node_(node) {}
-  Result<void> generate(String& to) override { return node_.generate(to); }
+  Result<void> generate(String& to) override {
+    return node_.generate != nullptr ? node_.generate(to) : Result<void>();
+  }
   Result<void> store(std::string_view text, const Credentials& who) override {
     return node_.store != nullptr ? node_.store(text, who) : ProcText::store(text, who);
   }
@@ -244,7 +256,8 @@ class FixedDirectory : public ProcDirectory {
 // The fixed names, then a directory for each process.
 class RootDirectory final : public FixedDirectory {
  public:
-  explicit RootDirectory(Superblock& superblock) : FixedDirectory(superblock, 1, kRoot) {}
+  explicit RootDirectory(Superblock& superblock)
+      : FixedDirectory(superblock, 1, std::span(kRoot).first(kRootNodes)) {}
 
   Result<RefPtr<Dentry>> lookup(Dentry& self, std::string_view name) override REQUIRES(lock) {
     const std::int32_t pid = parse_proc_number(name);
@@ -259,7 +272,7 @@ class RootDirectory final : public FixedDirectory {
       REQUIRES(lock) {
     if (position < kFirstPid) {
       TRY(FixedDirectory::read_directory(self, sink, position));
-      if (position < std::size(kRoot)) return {};
+      if (position < kRootNodes) return {};
       position = kFirstPid;
     }
     std::int32_t pid = static_cast<std::int32_t>(position - kFirstPid);

@@ -79,6 +79,11 @@ Result<void> generate_buddyinfo(String& to);
 Result<void> generate_slabinfo(String& to);
 Result<void> generate_iomem(String& to);
 
+// /proc/holstein, in debug kernels: see fs/procfs_holstein.cc.
+Result<void> store_check(std::string_view text, const Credentials& who);
+Result<void> generate_fail_allocation(String& to);
+Result<void> store_fail_allocation(std::string_view text, const Credentials& who);
+
 // Text of the files of a process.
 Result<void> generate_process_stat(ProcessView& process, String& to);
 Result<void> generate_process_statm(ProcessView& process, String& to);

@@ -70,6 +70,7 @@ Result<RefPtr<Process>> copy_process(Process& parent, std::uint64_t flags) {
   child->personality.store(parent.personality.load());
   child->dumpable.store(parent.dumpable.load());
   child->oom_score_adjustment.store(parent.oom_score_adjustment.load());
+  child->allocations_may_fail.store(parent.allocations_may_fail.load());
   RefPtr<AddressSpace> space = parent.space();
   if ((flags & kCloneVm) == 0) {
     TRY_ASSIGN(space, space->fork());

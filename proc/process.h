@@ -156,6 +156,8 @@ class Process : public RefCounted<Process>,
   std::atomic<std::uint32_t> personality = 0;
   std::atomic<bool> dumpable = true;
   std::atomic<int> oom_score_adjustment = 0;  // -1000 to 1000
+  // Allocation failures that a test asked for strike here. Forks inherit it.
+  std::atomic<bool> allocations_may_fail = false;
 
  private:
   friend class RefCounted<Process>;

@@ -190,6 +190,15 @@ void signal_session_leader(std::int32_t session, int signal) {
 
 std::uint64_t caller_file_size_limit() { return current_limit(Resource::kFsize); }
 
+void let_caller_allocations_fail(bool they_may) {
+  allocation_fail_where([] {
+    const Thread* thread = port::current_context()->thread;
+    return thread != nullptr && thread->process != nullptr &&
+           thread->process->allocations_may_fail.load(std::memory_order_relaxed);
+  });
+  current_process().allocations_may_fail.store(they_may);
+}
+
 void signal_caller(int signal) { send_kernel_signal(current_process(), signal); }
 
 Result<void> start_kernel_thread(const char* name, void (*body)(void* argument), void* argument) {

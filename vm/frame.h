@@ -224,8 +224,16 @@ extern PhysAddr zero_frame;
 // Makes the `nth` frame or heap allocation from now (1 is the next) fail, and all after it too
 // where `persistent`; 0 turns that off. Used by tests and the `failalloc=` boot parameter.
 void allocation_fail_nth(std::uint64_t nth, bool persistent);
+// From now on only requests for which `applies()` is true are counted down and fail; null, as at
+// boot: all. `applies` runs in every context that allocates, under any lock.
+void allocation_fail_where(bool (*applies)());
 // Called by every allocator before it allocates; true means: fail now.
 bool allocation_should_fail();
+struct AllocationFailures {
+  std::uint64_t requests_left;  // until the next failure, that one included; 0: failures are off
+  std::uint64_t failed;         // since the last allocation_fail_nth()
+};
+AllocationFailures allocation_failures();
 // Allocations asked for since boot; tells a test how many N there are.
 std::uint64_t allocation_count();
 

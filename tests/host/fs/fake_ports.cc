@@ -134,6 +134,7 @@ void signal_session_leader(std::int32_t session, int signal) {
   testing::note_signal(-session, signal);
 }
 std::uint64_t caller_file_size_limit() { return caller.file_size_limit; }
+void let_caller_allocations_fail(bool) {}
 void signal_caller(int signal) { testing::note_signal(0, signal); }
 Result<void> start_kernel_thread(const char*, void (*body)(void*), void* argument) {
   std::thread(body, argument).detach();

@@ -1,0 +1,62 @@
+// /proc/holstein, which only debug kernels have: what tests that run inside need to see and to do.
+//
+//   check            a write gives the heap's spare pages back, then checks every invariant of the
+//                    heap, the frames and all address spaces; the kernel panics where one is
+//                    broken. For a system that is quiet: a process whose memory is just being
+//                    released counts as a leak. ENOMEM: no room to count references.
+//   fail_allocation  "N" lets the Nth allocation from now fail, "N persistent" all after it too, in
+//                    the writer and in what it forks from now on; "0" turns that off. A read gives
+//                    the requests left until the next failure (0: off) and how many have failed.
+#include "fs/port.h"
+#include "fs/procfs_nodes.h"
+#include "vm/frame.h"
+#include "vm/kmalloc.h"
+#include "vm/slab.h"
+#include "vm/walker.h"
+
+namespace holstein {
+namespace {
+
+// The number that `text` begins with, which is taken off. EINVAL.
+Result<std::uint64_t> take_number(std::string_view& text) {
+  constexpr std::uint64_t kLargest = 1ULL << 60;
+  std::uint64_t value = 0;
+  std::size_t digits = 0;
+  while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') {
+    value = value * 10 + static_cast<std::uint64_t>(text[digits++] - '0');
+    if (value > kLargest) return fail(Errno::kEINVAL);
+  }
+  if (digits == 0) return fail(Errno::kEINVAL);
+  text.remove_prefix(digits);
+  return value;
+}
+
+}  // namespace
+
+Result<void> store_check(std::string_view, const Credentials&) {
+  slab_shrink_caches();
+  validate_heap();
+  validate_frames();
+  if (!validate_all_address_spaces()) return fail(Errno::kENOMEM);
+  return {};
+}
+
+Result<void> generate_fail_allocation(String& to) {
+  const AllocationFailures state = allocation_failures();
+  return append_format(to, "%llu %llu\n", static_cast<unsigned long long>(state.requests_left),
+                       static_cast<unsigned long long>(state.failed));
+}
+
+Result<void> store_fail_allocation(std::string_view text, const Credentials&) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  TRY_ASSIGN(const std::uint64_t nth, take_number(text));
+  const bool is_persistent = text == " persistent";
+  if (!text.empty() && !is_persistent) return fail(Errno::kEINVAL);
+  // Off first: the next line must not be the one that fails.
+  allocation_fail_nth(0, false);
+  port::let_caller_allocations_fail(nth != 0);
+  allocation_fail_nth(nth, is_persistent);
+  return {};
+}
+
+}  // namespace holstein
