@@ -15,6 +15,12 @@ constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
 // Finds the file again that an earlier name of the archive stood for.
 class LinkTable {
   struct Node {
+    Node(const CpioMember& member, Inode& file, Node* after)
+        : inode_number(member.inode),
+          major(member.device_major),
+          minor(member.device_minor),
+          inode(&file),
+          next(after) {}
     std::uint64_t inode_number;
     std::uint32_t major, minor;
     RefPtr<Inode> inode;
@@ -26,7 +32,8 @@ class LinkTable {
   LinkTable(const LinkTable&) = delete;
   LinkTable& operator=(const LinkTable&) = delete;
   ~LinkTable() {
-    for (Node* node : buckets_) {
+    for (const Bucket& bucket : buckets_) {
+      Node* node = bucket.first;
       while (node != nullptr) {
         Node* next = node->next;
         delete node;
@@ -36,7 +43,7 @@ class LinkTable {
   }
   RefPtr<Inode> find(const CpioMember& member) const {
     if (buckets_.empty()) return nullptr;
-    for (Node* node = buckets_[index(member)]; node != nullptr; node = node->next) {
+    for (Node* node = buckets_[index(member)].first; node != nullptr; node = node->next) {
       if (node->inode_number == member.inode && node->major == member.device_major &&
           node->minor == member.device_minor) {
         return node->inode;
@@ -47,11 +54,9 @@ class LinkTable {
 
   Result<void> add(const CpioMember& member, Inode& inode) {
     if (buckets_.empty()) TRY(buckets_.resize(kBuckets));
-    auto* node = new (std::nothrow) Node{member.inode, member.device_major, member.device_minor,
-                                         RefPtr<Inode>(&inode), nullptr};
+    Node*& head = buckets_[index(member)].first;
+    auto* node = new (std::nothrow) Node(member, inode, head);
     if (node == nullptr) return fail(Errno::kENOMEM);
-    Node*& head = buckets_[index(member)];
-    node->next = head;
     head = node;
     return {};
   }
@@ -62,7 +67,10 @@ class LinkTable {
     return (member.inode * 0x9e3779b97f4a7c15 >> 32) % kBuckets;
   }
 
-  Vec<Node*> buckets_;
+  struct Bucket {
+    Node* first = nullptr;
+  };
+  Vec<Bucket> buckets_;
 };
 
 class Unpacker {

@@ -67,7 +67,7 @@ class MemoryFile final : public File {
 
  private:
   static Result<std::size_t> read_zeros(IoSink& to) {
-    constexpr std::size_t kStep = kPageSize;
+    constexpr std::size_t kStep = 8 * kPageSize;
     std::size_t done = 0;
     Throttle throttle;
     while (to.remaining() > 0) {

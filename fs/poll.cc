@@ -5,7 +5,7 @@
 namespace holstein {
 
 PollTable::~PollTable() {
-  for (Slot* slot : more_) delete slot;
+  for (const OwnedSlot& owned : more_) delete owned.slot;
 }
 
 void PollTable::begin_pass() {
@@ -17,10 +17,10 @@ void PollTable::end_pass() { port::cancel_block(); }
 
 PollTable::Slot* PollTable::slot(std::size_t index) {
   if (index < kInline) return &inline_[index];
-  if (index - kInline < more_.size()) return more_[index - kInline];
+  if (index - kInline < more_.size()) return more_[index - kInline].slot;
   Slot* made = new (std::nothrow) Slot;
   if (made == nullptr) return nullptr;
-  if (!more_.push_back(made).has_value()) {
+  if (!more_.push_back({made}).has_value()) {
     delete made;
     return nullptr;
   }

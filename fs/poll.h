@@ -41,10 +41,13 @@ class PollTable {
     Waiter waiter;
     WaitQueue* queue = nullptr;
   };
+  struct OwnedSlot {
+    Slot* slot = nullptr;
+  };
   Slot* slot(std::size_t index);
 
   Slot inline_[kInline];
-  Vec<Slot*> more_;
+  Vec<OwnedSlot> more_;
   std::size_t used_ = 0;
   bool failed_ = false;
 };

@@ -50,7 +50,7 @@ Result<Path> files_init(std::span<std::byte> archive, InitramfsReport& report) {
   TRY(register_memory_devices());
   TRY(register_terminal_devices());
   TRY_ASSIGN(RefPtr<Mount> mount, make_tmpfs("rootfs", {.permissions = 0755}, "rootfs"));
-  const Path root{mount, mount->root()};
+  Path root{mount, mount->root()};
   mount_table().attach_root(std::move(mount));
   ArchiveFrames frames(archive);
   TRY(unpack_initramfs(archive, *root.dentry, ArchivePages::kAdopt, report,
