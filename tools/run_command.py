@@ -80,7 +80,8 @@ def _free_port() -> int:
 def _announce_gdb(request: RunRequest, prepared: Prepared) -> None:
     if request.gdb_port is None:
         return
-    words = ["gdb", str(request.boot.kernel), "-ex", f"target remote 127.0.0.1:{request.gdb_port}"]
+    words = ["gdb", str(request.boot.kernel), "-ex", f"directory {state.PROJECT}",
+             "-ex", f"target remote 127.0.0.1:{request.gdb_port}"]
     symbols = _program_symbols(prepared)
     if symbols is not None:
         words += ["-ex", symbols]
