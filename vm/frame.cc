@@ -24,7 +24,6 @@ constexpr std::uint32_t kCacheCapacity = 64;
 constexpr std::uint32_t kBatch = 32;
 constexpr std::size_t kFrameKinds = 7;
 // Owners that a frame may have; the rest of the 32 bits is for racing increments of all CPUs.
-constexpr std::uint32_t kMaxRefs = 0xffffffff - 0xffff;
 
 // A CPU's own stock of free frames. The lock is there for others that are out of memory and for
 // threads that were moved; it is free nearly always. The counts are written under it and read
@@ -179,7 +178,7 @@ void frame_set_kind(PhysAddr frame, FrameKind kind) {
 
 Result<void> frame_retain(Frame& frame) {
   const std::uint32_t before = frame.refs.fetch_add(1, std::memory_order_relaxed);
-  if (before >= kMaxRefs) [[unlikely]] {
+  if (before >= kMaxFrameReferences) [[unlikely]] {
     frame.refs.fetch_sub(1, std::memory_order_relaxed);
     return fail(Errno::kEAGAIN);
   }

@@ -176,7 +176,9 @@ void frame_free_contiguous(PhysAddr first, std::size_t count);
 // what it can spare and returns how many frames that were. The heap registers itself.
 void frame_set_reclaimer(std::size_t (*reclaim)());
 
-// Adds an owner. EAGAIN, with nothing changed, when the count would pass 2^32 - 2^16.
+// Counts stop here, far enough below the wrap that every CPU may try at once.
+inline constexpr std::uint32_t kMaxFrameReferences = 0xffff'0000;
+// Adds an owner. EAGAIN, with nothing changed, when the count would pass kMaxFrameReferences.
 [[nodiscard]] Result<void> frame_retain(Frame& frame);
 // Drops an owner of a data frame; the last one frees it. Not for tables: see paging_drop_table.
 void frame_release(Frame& frame);

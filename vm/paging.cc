@@ -1,7 +1,5 @@
 #include "vm/paging.h"
 
-#include <cstring>
-
 #include "lib/errno.h"
 #include "lib/panic.h"
 #include "lib/spinlock.h"
@@ -13,6 +11,9 @@ namespace holstein {
 namespace {
 
 constinit PhysAddr kernel_directory;
+// The root entries of the kernel half that are in use, by index: what a new root needs of it.
+constinit std::uint16_t kernel_slots[kEntriesPerTable - kUserRootEntries] = {};
+constinit unsigned kernel_slot_count = 0;
 // Serialises changes of the kernel half's tables.
 constinit SpinLock kernel_tables_lock{LockRank::kTable};
 
@@ -51,7 +52,18 @@ Entry* kernel_entry(VirtAddr address, bool create) {
 
 }  // namespace
 
-void paging_set_kernel_directory(PhysAddr kernel_root) { kernel_directory = kernel_root; }
+void paging_set_kernel_directory(PhysAddr kernel_root) {
+  kernel_directory = kernel_root;
+  kernel_slot_count = 0;
+  if (kernel_root.is_null()) {
+    return;
+  }
+  for (unsigned index = kUserRootEntries; index < kEntriesPerTable; ++index) {
+    if (table_entries(kernel_root)[index].is_present()) {
+      kernel_slots[kernel_slot_count++] = static_cast<std::uint16_t>(index);
+    }
+  }
+}
 
 PhysAddr paging_kernel_directory() { return kernel_directory; }
 
@@ -131,10 +143,12 @@ PhysAddr paging_create_directory() {
   frame.lock.store(0, std::memory_order_relaxed);
   frame.table = {
       .anonymous_pages = 0, .file_pages = 0, .tables = 0, .present = 0, .level = kRootLevel};
+  clear_frame(root);
   Entry* entries = table_entries(root);
-  std::memset(entries, 0, kUserRootEntries * sizeof(Entry));
-  std::memcpy(entries + kUserRootEntries, table_entries(kernel_directory) + kUserRootEntries,
-              (kEntriesPerTable - kUserRootEntries) * sizeof(Entry));
+  const Entry* kernel_entries = table_entries(kernel_directory);
+  for (unsigned slot = 0; slot < kernel_slot_count; ++slot) {
+    entries[kernel_slots[slot]] = kernel_entries[kernel_slots[slot]];
+  }
   return root;
 }
 

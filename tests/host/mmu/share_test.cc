@@ -13,8 +13,6 @@ namespace {
 
 constexpr std::uint64_t kBase = 0x40000000;
 constexpr std::uint64_t kMebibyte = 1 << 20;
-// frame_retain() refuses above this (vm/frame.h).
-constexpr std::uint32_t kMostReferences = UINT32_MAX - 65535;
 
 class ShareTest : public ::testing::Test, public fake::MmuHooks {
  protected:
@@ -170,7 +168,7 @@ TEST_F(ShareTest, AReferenceCountAtItsLimitRefusesTheForkAndChangesNothing) {
   const PathSurvey survey = survey_path(parent->root(), VirtAddr(kBase), kRootLevel);
   Frame& table = frame_of(survey.entry.target());
   const std::uint32_t refs = table.refs.load();
-  table.refs.store(kMostReferences);
+  table.refs.store(kMaxFrameReferences);
   EXPECT_FALSE(parent->fork().has_value());
   table.refs.store(refs);
   EXPECT_TRUE(validate_all_address_spaces());
@@ -187,7 +185,7 @@ TEST_F(ShareTest, AReferenceCountAtItsLimitInTheMiddleOfACopiedTableLeavesNothin
   RefPtr<AddressSpace> child = parent->fork().value();
   const PathSurvey survey = survey_path(parent->root(), VirtAddr(kBase + 5 * kPageSize), 1);
   Frame& page = frame_of(survey.entry.target());
-  page.refs.store(kMostReferences);
+  page.refs.store(kMaxFrameReferences);
   EXPECT_EQ(parent->handle_fault(VirtAddr(kBase), FaultAccess::kWrite), FaultOutcome::kOutOfMemory);
   page.refs.store(1);
   EXPECT_TRUE(validate_all_address_spaces());
