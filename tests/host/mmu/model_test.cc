@@ -1,5 +1,5 @@
-// Does the virtual memory behave like a map from (process, address) to byte, whatever is done to it?
-// MODEL_STEPS and MODEL_SEED in the environment change how much is run and where it starts.
+// Does the virtual memory behave like a map from (process, address) to byte, whatever is done to
+// it? MODEL_STEPS and MODEL_SEED in the environment change how much is run and where it starts.
 #include <gtest/gtest.h>
 
 #include <cstdio>
