@@ -76,9 +76,9 @@ namespace port {
 
 // The process after `after` (0: the first) in ascending order of pids; 0 when there is none.
 std::int32_t next_process(std::int32_t after);
-// Null where there is no such process (or thread); zombies are still there.
-RefPtr<ProcessView> find_process(std::int32_t pid);
-RefPtr<ProcessView> find_thread(std::int32_t tid);
+// ENOENT where there is no such process (or thread); zombies are still there. ENOMEM.
+Result<RefPtr<ProcessView>> find_process(std::int32_t pid);
+Result<RefPtr<ProcessView>> find_thread(std::int32_t tid);
 std::int32_t caller_thread_id();
 // The root directory of the caller, for /proc/mounts and the like.
 Path caller_root();

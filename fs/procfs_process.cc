@@ -280,8 +280,8 @@ class ProcessDirectory final : public ProcDirectory {
 }  // namespace
 
 Result<Inode*> make_process_directory(Superblock& superblock, std::int32_t id, bool is_thread) {
-  RefPtr<ProcessView> process = is_thread ? port::find_thread(id) : port::find_process(id);
-  if (!process) return fail(Errno::kENOENT);
+  TRY_ASSIGN(RefPtr<ProcessView> process,
+             is_thread ? port::find_thread(id) : port::find_process(id));
   const Result<ProcessStatus> status = process->status();
   if (!status.has_value()) return fail(Errno::kENOENT);
   constexpr unsigned kEffective = 1;

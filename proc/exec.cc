@@ -119,10 +119,14 @@ Result<void> switch_program(Thread& thread, PreparedProgram& prepared) {
   TRY_ASSIGN(RefPtr<FileTable> files, private_files(thread));
   TRY(become_only_thread(process, thread));
 
-  // From here on there is no way back: a failure kills the process.
+  // From here on there is no way back: a failure kills the process. It dies on its way out of the
+  // system call, so that everything prepared is given back first.
   Result<RefPtr<SignalActions>> actions = process.own_actions().fork_for_exec();
   if (!actions.has_value()) {
-    exit_process(signaled_status(kSigKill));
+    SpinGuard links(process_links);
+    SpinGuard guard(process.signal_lock);
+    begin_group_exit_locked(process, signaled_status(kSigKill));
+    return fail(actions.error());
   }
   const RefPtr<AddressSpace> old = process.space();
   release_memory_claims(thread, old->reference_count() > 2);

@@ -222,8 +222,11 @@ void release_memory_claims(Thread& thread, bool shared) {
     if (shared) {
       // Bad addresses are the program's affair.
       static_cast<void>(UserOut<std::uint32_t>::from_value(thread.clear_child_tid).put(0));
-      static_cast<void>(futex_wake(UserIn<std::uint32_t>::from_value(thread.clear_child_tid),
-                                   FutexScope::kShared, 1, kFutexAnyBits));
+      const auto word = UserIn<std::uint32_t>::from_value(thread.clear_child_tid);
+      if (!futex_wake(word, FutexScope::kShared, 1, kFutexAnyBits).has_value()) {
+        // Without memory to see which page it is: those at least who wait in this address space.
+        static_cast<void>(futex_wake(word, FutexScope::kPrivate, 1, kFutexAnyBits));
+      }
     }
     thread.clear_child_tid = 0;
   }

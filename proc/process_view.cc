@@ -208,12 +208,16 @@ Result<ProcessStatus> View::status() {
   return status;
 }
 
-RefPtr<ProcessView> make_view(RefPtr<Process> process, RefPtr<Thread> thread, bool is_process) {
+Result<RefPtr<ProcessView>> make_view(RefPtr<Process> process, RefPtr<Thread> thread,
+                                      bool is_process) {
   if (!process || !thread) {
-    return nullptr;
+    return fail(Errno::kENOENT);
   }
-  return RefPtr<ProcessView>::adopt(new (std::nothrow)
-                                        View(std::move(process), std::move(thread), is_process));
+  auto* view = new (std::nothrow) View(std::move(process), std::move(thread), is_process);
+  if (view == nullptr) {
+    return fail(Errno::kENOMEM);
+  }
+  return RefPtr<ProcessView>::adopt(view);
 }
 
 }  // namespace
@@ -225,15 +229,15 @@ std::int32_t next_process(std::int32_t after) {
   return process ? process->pid() : 0;
 }
 
-RefPtr<ProcessView> find_process(std::int32_t pid) {
+Result<RefPtr<ProcessView>> find_process(std::int32_t pid) {
   const RefPtr<Process> process = holstein::find_process(pid);
   if (!process) {
-    return nullptr;
+    return fail(Errno::kENOENT);
   }
   return make_view(process, leader_of(*process), true);
 }
 
-RefPtr<ProcessView> find_thread(std::int32_t tid) {
+Result<RefPtr<ProcessView>> find_thread(std::int32_t tid) {
   RefPtr<Thread> thread;
   {
     SpinGuard links(process_links);
@@ -241,7 +245,7 @@ RefPtr<ProcessView> find_thread(std::int32_t tid) {
     thread = RefPtr<Thread>(record != nullptr ? record->thread : nullptr);
   }
   if (!thread) {
-    return nullptr;
+    return fail(Errno::kENOENT);
   }
   return make_view(thread->process, thread, false);
 }

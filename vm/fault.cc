@@ -154,9 +154,14 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
                                .is_write = is_write,
                                .is_forced = is_write && !allows(region, access),
                                .cache_frame = held.frame()};
-  // One frame more than the tables need: the page itself.
+  // One frame more than the tables need: the page itself. None where there is nothing to do, as
+  // for most pages that are pinned.
   FrameReserve reserve;
-  std::size_t frames_needed = survey_path(root_, page, 1).frames_needed + 1;
+  const PathSurvey first = survey_path(root_, page, 1);
+  std::size_t frames_needed =
+      first.reached_level == 1 && is_served(first.entry, request, path_is_writable(root_, page))
+          ? 0
+          : first.frames_needed + 1;
   while (true) {
     if (!reserve.fill(frames_needed)) {
       return FaultOutcome::kOutOfMemory;

@@ -149,12 +149,13 @@ std::int32_t next_process(std::int32_t after) {
   const auto it = all.upper_bound(after);
   return it == all.end() ? 0 : it->first;
 }
-RefPtr<ProcessView> find_process(std::int32_t pid) {
+Result<RefPtr<ProcessView>> find_process(std::int32_t pid) {
   const auto& all = testing::fake_processes();
   const auto it = all.find(pid);
-  return it == all.end() ? nullptr : it->second;
+  if (it == all.end()) return fail(Errno::kENOENT);
+  return it->second;
 }
-RefPtr<ProcessView> find_thread(std::int32_t tid) { return find_process(tid); }
+Result<RefPtr<ProcessView>> find_thread(std::int32_t tid) { return find_process(tid); }
 std::int32_t caller_thread_id() { return caller.pid; }
 Path caller_root() { return testing::root(); }
 
