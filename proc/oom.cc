@@ -1,10 +1,12 @@
 #include "proc/oom.h"
 
 #include <algorithm>
+#include <atomic>
 #include <new>
 
 #include "fs/mount.h"
 #include "lib/log.h"
+#include "lib/panic.h"
 #include "proc/process.h"
 #include "proc/thread.h"
 
@@ -56,6 +58,25 @@ Victim choose_victim(bool& someone_is_ending) {
   return victim;
 }
 
+// Init finds no memory and there is nobody to end: caches of the kernel may come back, and a
+// failure that was injected is over. If it goes on, the machine is of no use any more.
+bool wait_for_init(const char* reason) {
+  static constinit std::atomic<std::uint64_t> first_ns = 0;
+  static constinit std::atomic<std::uint64_t> last_ns = 0;
+  constexpr std::uint64_t kQuietNs = kNsPerSecond;
+  constexpr std::uint64_t kPatienceNs = 5 * kNsPerSecond;
+  const std::uint64_t now = port::monotonic_ns();
+  if (now - last_ns.exchange(now) > kQuietNs) {
+    first_ns.store(now);
+    log(LogLevel::kError, "out of memory (%s): nobody is left to end but init", reason);
+  }
+  if (now - first_ns.load() > kPatienceNs) {
+    panic("out of memory, and nobody is left to end but init");
+  }
+  scheduler_yield();
+  return true;
+}
+
 // The victim and everybody who shares its memory.
 void kill_process(Process& victim) {
   const RefPtr<AddressSpace> space = victim.space();
@@ -90,6 +111,9 @@ bool handle_out_of_memory(const char* reason) {
     if (someone_is_ending) {
       scheduler_yield();
       return true;
+    }
+    if (&current == init_process()) {
+      return wait_for_init(reason);
     }
     log(LogLevel::kError, "out of memory (%s): nothing can be killed", reason);
     SpinGuard links(process_links);
