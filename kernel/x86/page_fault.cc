@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::uint64_t kErrorPresent = 1 << 0;
 constexpr std::uint64_t kErrorWrite = 1 << 1;
+constexpr std::uint64_t kErrorUser = 1 << 2;
 constexpr std::uint64_t kErrorReserved = 1 << 3;
 constexpr std::uint64_t kErrorFetch = 1 << 4;
 
@@ -157,7 +158,11 @@ void user_page_fault(UserRegisters& registers, std::uint64_t error_code, std::ui
     report(registers, error_code, address);
   }
   FaultOutcome outcome = FaultOutcome::kNotMapped;
-  if (address < kUserLimit) {
+  if ((error_code & (kErrorPresent | kErrorUser)) == kErrorPresent) {
+    // The processor reached for mapped memory on its own account, with the kernel's rights, and SMAP
+    // stopped it (QEMU's far returns do so). Trying again would not end.
+    outcome = FaultOutcome::kNoPermission;
+  } else if (address < kUserLimit) {
     AddressSpace* space = current_address_space();
     HOLSTEIN_ASSERT(space != nullptr);
     outcome = space->handle_fault(VirtAddr(address), access_of(error_code));
