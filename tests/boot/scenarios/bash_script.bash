@@ -80,7 +80,7 @@ trap - ERR
 # Jobs, pipelines, coprocesses.
 for i in 1 2 3; do (exit "$i") & pids[i]=$!; done
 for i in 3 1 2; do wait "${pids[i]}"; echo "job $i: $?"; done
-seq 1 10 | grep 1 | false | cat > /dev/null; echo "pipeline: ${PIPESTATUS[*]}"
+seq 1 10 | grep 77 | cat | (cat > /dev/null; exit 4); echo "pipeline: ${PIPESTATUS[*]}"
 coproc { while read -r word; do echo "<$word>"; done; }
 echo hello >&"${COPROC[1]}"; read -r answer <&"${COPROC[0]}"; echo "$answer"
 exec {COPROC[1]}>&-; wait
