@@ -18,7 +18,8 @@
 
 namespace holstein::port {
 
-// ---- Standard input -----------------------------------------------------------------------------------
+// ---- Standard input
+// -----------------------------------------------------------------------------------
 
 // Takes up to to.size() bytes that have arrived. 0: end of file (again at every later call).
 // EAGAIN: nothing there yet.
@@ -30,7 +31,8 @@ std::size_t channel_readable_bytes();
 // Woken when input or its end arrives, and when the window size changes.
 WaitQueue& channel_read_queue();
 
-// ---- Output: kStdout, kStderr, kTerminal ------------------------------------------------------------------
+// ---- Output: kStdout, kStderr, kTerminal
+// ------------------------------------------------------------------
 
 // Sends up to from.size() bytes; the count is short where the stream's window is full. EAGAIN: no
 // room at all. EPIPE: nobody reads this stream any more.
@@ -43,7 +45,8 @@ WaitQueue& channel_write_queue(ChannelStream stream);
 // Tells the host that nothing more comes on `stream`, or on kStdin that nobody reads it any more.
 void channel_close(ChannelStream stream);
 
-// ---- Terminal -------------------------------------------------------------------------------------------
+// ---- Terminal
+// -------------------------------------------------------------------------------------------
 
 struct ChannelWindowSize {
   std::uint16_t rows;
@@ -52,7 +55,8 @@ struct ChannelWindowSize {
 };
 ChannelWindowSize channel_window_size();
 
-// ---- The end --------------------------------------------------------------------------------------------
+// ---- The end
+// --------------------------------------------------------------------------------------------
 
 // The last frame: how the program ended, as wait4 gives it. Nothing can be written after it.
 void channel_send_exit_status(std::uint32_t wait_status);

@@ -57,8 +57,8 @@ void enable_acpi_mode() {
 }
 
 void write_sleep_type(std::uint16_t port, std::uint8_t type) {
-  const auto value = static_cast<std::uint16_t>(
-      (x86::in16(port) & ~kSleepTypeMask) | (type & 7) << kSleepTypeShift | kSleepEnable);
+  const auto value = static_cast<std::uint16_t>((x86::in16(port) & ~kSleepTypeMask) |
+                                                (type & 7) << kSleepTypeShift | kSleepEnable);
   x86::out16(port, value);
 }
 

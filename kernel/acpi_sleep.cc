@@ -67,8 +67,8 @@ bool acpi_find_sleep5(const std::byte* aml, std::size_t bytes, std::uint8_t& typ
     if (std::memcmp(aml + i, "_S5_", 4) != 0) {
       continue;
     }
-    const bool is_name = aml[i - 1] == kNameOp ||
-                         (i >= 2 && aml[i - 1] == kRootPrefix && aml[i - 2] == kNameOp);
+    const bool is_name =
+        aml[i - 1] == kNameOp || (i >= 2 && aml[i - 1] == kRootPrefix && aml[i - 2] == kNameOp);
     if (is_name && take_package(table.subspan(i + 4), type_a, type_b)) {
       return true;
     }

@@ -116,19 +116,17 @@ void parse_madt(Bytes table, AcpiInfo& info) {
         break;
       case 1:
         if (length >= 12 && info.io_apic_count < info.io_apics.size()) {
-          info.io_apics[info.io_apic_count++] = {
-              .address = field<std::uint32_t>(entry, 4),
-              .first_interrupt = field<std::uint32_t>(entry, 8)};
+          info.io_apics[info.io_apic_count++] = {.address = field<std::uint32_t>(entry, 4),
+                                                 .first_interrupt = field<std::uint32_t>(entry, 8)};
         }
         break;
       case 2:
         if (length >= 10 && info.override_count < info.overrides.size()) {
           const auto flags = field<std::uint16_t>(entry, 8);
-          info.overrides[info.override_count++] = {
-              .isa_irq = field<std::uint8_t>(entry, 3),
-              .interrupt = field<std::uint32_t>(entry, 4),
-              .active_low = (flags & 3) == 3,
-              .level_triggered = (flags >> 2 & 3) == 3};
+          info.overrides[info.override_count++] = {.isa_irq = field<std::uint8_t>(entry, 3),
+                                                   .interrupt = field<std::uint32_t>(entry, 4),
+                                                   .active_low = (flags & 3) == 3,
+                                                   .level_triggered = (flags >> 2 & 3) == 3};
         }
         break;
       case 5:
@@ -182,9 +180,8 @@ std::uint64_t parse_fadt(Bytes table, AcpiInfo& info) {
 
 void parse_aml(Bytes table, AcpiInfo& info) {
   if (!info.has_sleep5 && table.size() > sizeof(Header)) {
-    info.has_sleep5 = acpi_find_sleep5(table.data() + sizeof(Header),
-                                       table.size() - sizeof(Header), info.sleep5_type_a,
-                                       info.sleep5_type_b);
+    info.has_sleep5 = acpi_find_sleep5(table.data() + sizeof(Header), table.size() - sizeof(Header),
+                                       info.sleep5_type_a, info.sleep5_type_b);
   }
 }
 
@@ -222,8 +219,8 @@ Result<AcpiInfo> acpi_parse(std::uint64_t rsdp_address, PhysicalReader read) {
   if (field<std::uint8_t>(version1, offsetof(Rsdp, revision)) >= 2) {
     const std::byte* whole = read(rsdp_address, sizeof(Rsdp));
     if (whole != nullptr && checksum_is_right({whole, sizeof(Rsdp)})) {
-      root = read_table(
-          field<std::uint64_t>({whole, sizeof(Rsdp)}, offsetof(Rsdp, xsdt_address)), read);
+      root = read_table(field<std::uint64_t>({whole, sizeof(Rsdp)}, offsetof(Rsdp, xsdt_address)),
+                        read);
       entry_bytes = 8;
     }
   }
@@ -237,8 +234,8 @@ Result<AcpiInfo> acpi_parse(std::uint64_t rsdp_address, PhysicalReader read) {
   AcpiInfo info;
   for (std::size_t offset = sizeof(Header); offset + entry_bytes <= root.size();
        offset += entry_bytes) {
-    const std::uint64_t address = entry_bytes == 8 ? field<std::uint64_t>(root, offset)
-                                                   : field<std::uint32_t>(root, offset);
+    const std::uint64_t address =
+        entry_bytes == 8 ? field<std::uint64_t>(root, offset) : field<std::uint32_t>(root, offset);
     parse_one(address, read, info);
   }
   return info;

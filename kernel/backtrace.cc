@@ -40,8 +40,8 @@ void backtrace_print(std::uint64_t first, std::uint64_t frame_pointer) {
   count += backtrace_walk(frame_pointer, std::span(addresses).subspan(count));
   for (std::size_t i = 0; i < count; ++i) {
     char line[80];
-    log_emergency(format_to(line, "  #%zu 0x%lx (link 0x%lx)", i, addresses[i],
-                            link_address(addresses[i])));
+    log_emergency(
+        format_to(line, "  #%zu 0x%lx (link 0x%lx)", i, addresses[i], link_address(addresses[i])));
   }
 }
 

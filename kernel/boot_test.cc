@@ -25,9 +25,7 @@ T opaque(T value) {
   return value;
 }
 
-void write_byte(std::uint64_t address) {
-  *opaque(reinterpret_cast<volatile char*>(address)) = 1;
-}
+void write_byte(std::uint64_t address) { *opaque(reinterpret_cast<volatile char*>(address)) = 1; }
 
 void null_dereference() { write_byte(8); }
 

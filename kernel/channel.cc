@@ -80,7 +80,8 @@ bool is_output(ChannelStream stream) {
 
 void wake_all_writers(ChannelWakeups& wakeups) { wakeups.output.fill(true); }
 
-// ---- Output ------------------------------------------------------------------------------------------------
+// ---- Output
+// ------------------------------------------------------------------------------------------------
 
 // Hands the open slot to the device if it is time for that; true if it did.
 bool push_locked() REQUIRES(channel_lock) {
@@ -92,9 +93,8 @@ bool push_locked() REQUIRES(channel_lock) {
 }
 
 // Puts a whole frame into the open slot. False: there is no room now.
-bool put_frame_locked(ChannelFrameType type, ChannelStream stream,
-                      std::span<const std::byte> head, std::span<const std::byte> tail = {})
-    REQUIRES(channel_lock) {
+bool put_frame_locked(ChannelFrameType type, ChannelStream stream, std::span<const std::byte> head,
+                      std::span<const std::byte> tail = {}) REQUIRES(channel_lock) {
   const std::size_t payload = head.size() + tail.size();
   std::span<std::byte> room = console.output_room();
   if (room.size() < sizeof(ChannelFrame) + payload) {
@@ -103,10 +103,8 @@ bool put_frame_locked(ChannelFrameType type, ChannelStream stream,
       return false;
     }
   }
-  const ChannelFrame frame{.type = type,
-                           .stream = stream,
-                           .reserved = 0,
-                           .length = static_cast<std::uint32_t>(payload)};
+  const ChannelFrame frame{
+      .type = type, .stream = stream, .reserved = 0, .length = static_cast<std::uint32_t>(payload)};
   std::memcpy(room.data(), &frame, sizeof(frame));
   std::memcpy(room.data() + sizeof(frame), head.data(), head.size());
   if (!tail.empty()) {
@@ -147,9 +145,9 @@ void pump_locked() REQUIRES(channel_lock) {
     }
   }
   if (last_pending) {
-    last_sent = put_frame_locked(last.type, ChannelStream::kStdin,
-                                 std::as_bytes(std::span(&last.word, 1)),
-                                 std::as_bytes(std::span(last.text, last.text_bytes)));
+    last_sent =
+        put_frame_locked(last.type, ChannelStream::kStdin, std::as_bytes(std::span(&last.word, 1)),
+                         std::as_bytes(std::span(last.text, last.text_bytes)));
     last_pending = !last_sent;
   }
   push_locked();
@@ -158,8 +156,8 @@ void pump_locked() REQUIRES(channel_lock) {
 // Adds at most `from.size()` bytes to the frames of `stream` in the open slot.
 std::size_t put_data_locked(ChannelStream stream, std::span<const std::byte> from)
     REQUIRES(channel_lock) {
-  const bool can_grow = growing != nullptr && growing->stream == stream &&
-                        growing->length < kChannelMaxPayloadBytes;
+  const bool can_grow =
+      growing != nullptr && growing->stream == stream && growing->length < kChannelMaxPayloadBytes;
   std::span<std::byte> room = console.output_room();
   const std::size_t overhead = can_grow ? 0 : sizeof(ChannelFrame);
   if (room.size() <= overhead) {
@@ -182,7 +180,8 @@ std::size_t put_data_locked(ChannelStream stream, std::span<const std::byte> fro
   return count;
 }
 
-// ---- Input -------------------------------------------------------------------------------------------------
+// ---- Input
+// -------------------------------------------------------------------------------------------------
 
 class Events final : public ChannelEvents {
  public:
@@ -192,8 +191,7 @@ class Events final : public ChannelEvents {
           kChannelVersion);
     }
   }
-  void on_data(ChannelStream, std::span<const std::byte> bytes) override
-      NO_THREAD_SAFETY_ANALYSIS {
+  void on_data(ChannelStream, std::span<const std::byte> bytes) override NO_THREAD_SAFETY_ANALYSIS {
     if (bytes.size() > channel_input.room()) {
       log(LogLevel::kError, "channel: the host sent %zu bytes more than its window",
           bytes.size() - channel_input.room());
@@ -213,8 +211,8 @@ class Events final : public ChannelEvents {
     output.room_bytes += std::min(bytes, kChannelWindowBytes - output.room_bytes);
     current_wakeups->output[index_of(stream)] = true;
   }
-  void on_window_size(std::uint16_t rows, std::uint16_t columns) override
-      NO_THREAD_SAFETY_ANALYSIS {
+  void on_window_size(std::uint16_t rows,
+                      std::uint16_t columns) override NO_THREAD_SAFETY_ANALYSIS {
     window_size.rows = rows;
     window_size.columns = columns;
     ++window_size.generation;

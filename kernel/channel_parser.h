@@ -40,8 +40,8 @@ class ChannelParser {
   // The header, and the payload of every frame but data frames, are gathered here.
   std::byte gathered_[sizeof(ChannelFrame) + 4] = {};
   std::size_t gathered_bytes_ = 0;
-  ChannelFrame frame_{};              // valid once the header is complete
-  std::uint32_t payload_left_ = 0;    // of a data frame
+  ChannelFrame frame_{};            // valid once the header is complete
+  std::uint32_t payload_left_ = 0;  // of a data frame
   bool in_data_ = false;
   bool is_broken_ = false;
 };

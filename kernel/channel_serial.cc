@@ -1,5 +1,5 @@
-// The serial port in place of the host channel: every output stream goes to it, standard input comes
-// from it, and nobody hears of the exit status but the log.
+// The serial port in place of the host channel: every output stream goes to it, standard input
+// comes from it, and nobody hears of the exit status but the log.
 #include "kernel/channel_internal.h"
 #include "kernel/x86/apic.h"
 #include "kernel/x86/interrupts.h"

@@ -42,8 +42,7 @@ const char* set_log_level(std::string_view value, KernelOptions& options) {
     return "expected a level from 0 to 8";
   }
   // Linux prints what is more urgent than the level.
-  options.console_level =
-      *level == 0 ? LogLevel::kEmergency : static_cast<LogLevel>(*level - 1);
+  options.console_level = *level == 0 ? LogLevel::kEmergency : static_cast<LogLevel>(*level - 1);
   return nullptr;
 }
 

@@ -12,23 +12,23 @@
 namespace holstein {
 
 struct KernelOptions {
-  bool address_randomisation = true;             // noaslr
-  LogLevel console_level = LogLevel::kDebug;     // loglevel=N, quiet
+  bool address_randomisation = true;              // noaslr
+  LogLevel console_level = LogLevel::kDebug;      // loglevel=N, quiet
   std::uint64_t memory_limit_bytes = UINT64_MAX;  // mem=SIZE
-  std::array<BootRange, 16> memory_holes{};      // memmap=SIZE$START, repeatable
+  std::array<BootRange, 16> memory_holes{};       // memmap=SIZE$START, repeatable
   std::size_t memory_hole_count = 0;
   std::uint64_t fail_allocation = 0;  // failalloc=N[,persistent]: the Nth allocation fails
   bool fail_allocation_persistent = false;
-  std::string_view panic_test;  // panic_test=KIND: break something on purpose (boot_test.cc)
+  std::string_view panic_test;      // panic_test=KIND: break something on purpose (boot_test.cc)
   bool trace_system_calls = false;  // strace
-  bool serial_console = false;  // console=serial: leave the host channel alone
+  bool serial_console = false;      // console=serial: leave the host channel alone
 };
 
 // What parse_command_line() could not use, in the order of the line.
 using CommandLineWarning = void (*)(std::string_view parameter, const char* reason);
 
-// Parameters are separated by blanks; "..." protects blanks. What follows `--` is not ours. Views in
-// the result point into `line`.
+// Parameters are separated by blanks; "..." protects blanks. What follows `--` is not ours. Views
+// in the result point into `line`.
 KernelOptions parse_command_line(std::string_view line, CommandLineWarning warn);
 
 // The options of this boot. kernel_options_init() parses boot_command_line() and logs warnings.

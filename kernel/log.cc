@@ -79,9 +79,8 @@ void add_to_ring_locked(LogLevel level, std::uint64_t time_ns, std::string_view 
   // A rest too small for a filler's header becomes part of this record.
   const auto left_after =
       static_cast<std::uint32_t>(kRingBytes - next_position % kRingBytes) - size;
-  const std::uint32_t padded = left_after != 0 && left_after < sizeof(RecordHeader)
-                                   ? size + left_after
-                                   : size;
+  const std::uint32_t padded =
+      left_after != 0 && left_after < sizeof(RecordHeader) ? size + left_after : size;
   append_record_locked(padded, RecordHeader{.time_ns = time_ns,
                                             .size_bytes = padded,
                                             .text_bytes = static_cast<std::uint16_t>(text.size()),
@@ -103,8 +102,8 @@ void write_to_console(std::string_view text) {
 
 void write_line_to_console(std::uint64_t time_ns, std::string_view text) {
   char stamp[32];
-  write_to_console(format_to(stamp, "[%5lu.%06lu] ", time_ns / 1000000000,
-                             time_ns / 1000 % 1000000));
+  write_to_console(
+      format_to(stamp, "[%5lu.%06lu] ", time_ns / 1000000000, time_ns / 1000 % 1000000));
   write_to_console(text);
   write_to_console("\n");
 }
@@ -139,8 +138,7 @@ void log_emergency(std::string_view line) NO_THREAD_SAFETY_ANALYSIS {
   write_to_console(line);
   write_to_console("\n");
   if (!lock.is_locked()) {
-    add_to_ring_locked(LogLevel::kEmergency, port::monotonic_ns(),
-                       line.substr(0, kMaxLineBytes));
+    add_to_ring_locked(LogLevel::kEmergency, port::monotonic_ns(), line.substr(0, kMaxLineBytes));
   }
 }
 

@@ -50,9 +50,8 @@ void start_memory() {
   const BootRange tables = x86::kernel_tables_build();
   const BootRange in_use[] = {boot_info().kernel, boot_info().initramfs, tables};
   const std::span<const BootMemoryDescriptor> map = boot_memory_map();
-  const Result<void> frames =
-      frames_init({.descriptors = map.data(), .count = map.size()}, boot_info().direct_map_end,
-                  in_use, std::size(in_use));
+  const Result<void> frames = frames_init({.descriptors = map.data(), .count = map.size()},
+                                          boot_info().direct_map_end, in_use, std::size(in_use));
   if (!frames.has_value()) {
     panic("no room for the frame descriptors: %zu memory descriptors, direct map of %lu MiB",
           map.size(), boot_info().direct_map_end >> 20);
@@ -82,8 +81,7 @@ void start_memory() {
 
 }  // namespace
 
-extern "C" [[noreturn, gnu::used, gnu::no_stack_protector]] void kernel_main(
-    const BootInfo* info) {
+extern "C" [[noreturn, gnu::used, gnu::no_stack_protector]] void kernel_main(const BootInfo* info) {
   x86::cpu_local_init(0);
   port::adopt_running_context(boot_context, nullptr);
   log_init();

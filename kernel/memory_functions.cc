@@ -52,7 +52,8 @@ void* HOLSTEIN_MEMORY_FUNCTION(memcpy)(void* __restrict to, const void* __restri
 }
 
 void* HOLSTEIN_MEMORY_FUNCTION(memmove)(void* to, const void* from, std::size_t bytes) {
-  const auto distance = reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from);
+  const auto distance =
+      reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from);
   if (distance >= bytes) {
     copy_forwards(to, from, bytes);
   } else {

@@ -1,5 +1,7 @@
 // The panic report and the end of the machine. Takes no lock, allocates nothing, and copes with
 // panics while it panics.
+#include "lib/panic.h"
+
 #include <atomic>
 #include <cstdarg>
 
@@ -11,7 +13,6 @@
 #include "kernel/x86/serial.h"
 #include "lib/cpu_port.h"
 #include "lib/format.h"
-#include "lib/panic.h"
 
 namespace holstein {
 namespace {

@@ -127,8 +127,8 @@ std::uint8_t pci_find_capability(PciAddress address, std::uint8_t id, std::uint8
     return 0;
   }
   constexpr unsigned kMaxCapabilities = 48;
-  std::uint8_t offset = pci_read8(
-      address, previous == 0 ? kCapabilities : static_cast<std::uint8_t>(previous + 1));
+  std::uint8_t offset =
+      pci_read8(address, previous == 0 ? kCapabilities : static_cast<std::uint8_t>(previous + 1));
   for (unsigned i = 0; i < kMaxCapabilities && (offset &= 0xfc) != 0; ++i) {
     if (pci_read8(address, offset) == id) {
       return offset;
@@ -171,9 +171,8 @@ Result<void> pci_enable_msix(PciAddress address, std::uint16_t entry, std::uint8
     return fail(Errno::kEOPNOTSUPP);
   }
   // The table stays mapped: nobody switches it off again.
-  TRY_ASSIGN(void* const mapped,
-             mm_map_physical(*bar + (table & ~7U), entries * kEntryBytes,
-                             PAGE_WRITABLE | kDeviceUncached));
+  TRY_ASSIGN(void* const mapped, mm_map_physical(*bar + (table & ~7U), entries * kEntryBytes,
+                                                 PAGE_WRITABLE | kDeviceUncached));
   auto* const words = static_cast<volatile std::uint32_t*>(mapped);
   pci_write16(address, control_offset, control | kEnable | kFunctionMask);
   for (unsigned i = 0; i < entries; ++i) {

@@ -77,8 +77,7 @@ void random_init() {
     }
   }
   boot_forget_seed();
-  log(LogLevel::kInfo, "random: seeded by the loader%s",
-      x86::features.rdrand ? " and RDRAND" : "");
+  log(LogLevel::kInfo, "random: seeded by the loader%s", x86::features.rdrand ? " and RDRAND" : "");
 }
 
 void random_bytes(std::span<std::byte> to) {

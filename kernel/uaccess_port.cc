@@ -1,6 +1,4 @@
 // uaccess/port.h: what the border needs of the machine and of the running process.
-#include "uaccess/port.h"
-
 #include <atomic>
 
 #include "kernel/backtrace.h"
@@ -9,6 +7,7 @@
 #include "lib/spinlock.h"
 #include "proc/port.h"
 #include "uaccess/fetch_recorder.h"
+#include "uaccess/port.h"
 #include "vm/address_space.h"
 
 namespace holstein {
@@ -16,9 +15,9 @@ namespace holstein {
 bool user_range_is_mapped(std::uint64_t address, std::size_t bytes, UserAccess access) {
   AddressSpace* space = current_address_space();
   return space != nullptr &&
-         space->is_accessible(VirtAddr(address), bytes, access == UserAccess::kWrite
-                                                            ? FaultAccess::kWrite
-                                                            : FaultAccess::kRead);
+         space->is_accessible(
+             VirtAddr(address), bytes,
+             access == UserAccess::kWrite ? FaultAccess::kWrite : FaultAccess::kRead);
 }
 
 void assert_may_fault() {
@@ -45,8 +44,9 @@ void report_double_fetch(const DoubleFetch& found) {
   static constinit std::atomic<unsigned> reports = 0;
   constexpr unsigned kMaxReports = 32;
   if (reports.fetch_add(1, std::memory_order_relaxed) < kMaxReports) {
-    log(LogLevel::kError, "double fetch: %zu bytes at %#lx, from %#lx (link %#lx) and %#lx (link %#lx)",
-        found.bytes, found.address, reinterpret_cast<std::uint64_t>(found.first_caller),
+    log(LogLevel::kError,
+        "double fetch: %zu bytes at %#lx, from %#lx (link %#lx) and %#lx (link %#lx)", found.bytes,
+        found.address, reinterpret_cast<std::uint64_t>(found.first_caller),
         link_address(reinterpret_cast<std::uint64_t>(found.first_caller)),
         reinterpret_cast<std::uint64_t>(found.second_caller),
         link_address(reinterpret_cast<std::uint64_t>(found.second_caller)));

@@ -36,8 +36,9 @@ constexpr std::uint16_t input_queue_of(std::uint32_t port) {
 constexpr std::uint16_t output_queue_of(std::uint32_t port) {
   return static_cast<std::uint16_t>(input_queue_of(port) + 1);
 }
-// The queues of a port exist before its name is known and must be set up before the driver says that
-// it is ready: the channel is expected on the first port of a `virtserialport`, which is number 1.
+// The queues of a port exist before its name is known and must be set up before the driver says
+// that it is ready: the channel is expected on the first port of a `virtserialport`, which is
+// number 1.
 constexpr std::uint32_t kExpectedPort = 1;
 
 PhysAddr allocate(std::size_t bytes) {
@@ -111,8 +112,8 @@ void VirtioConsole::send_control(std::uint32_t port, std::uint16_t event, std::u
   const std::uint16_t index = next_control_output_++ % kControlBuffers;
   const PhysAddr buffer = control_buffers_ + (kControlBuffers + index) * kControlBufferBytes;
   *phys_to_virt<ControlMessage>(buffer) = {.port = port, .event = event, .value = value};
-  const std::optional<std::uint16_t> token = control_output_.submit(
-      buffer, sizeof(ControlMessage), Virtqueue::Direction::kToDevice);
+  const std::optional<std::uint16_t> token =
+      control_output_.submit(buffer, sizeof(ControlMessage), Virtqueue::Direction::kToDevice);
   if (!token.has_value()) {
     log(LogLevel::kError, "channel: no room for control event %u", event);
     return;
@@ -122,8 +123,8 @@ void VirtioConsole::send_control(std::uint32_t port, std::uint16_t event, std::u
 
 void VirtioConsole::adopt_port(std::uint32_t port) {
   if (port != queues_port_) {
-    log(LogLevel::kError, "channel: '%s' is port %u of its device, expected %u",
-        kChannelPortName, port, queues_port_);
+    log(LogLevel::kError, "channel: '%s' is port %u of its device, expected %u", kChannelPortName,
+        port, queues_port_);
     return;
   }
   port_ = port;
@@ -219,9 +220,8 @@ void VirtioConsole::output_written(std::size_t bytes) {
 }
 
 void VirtioConsole::submit_open_slot() {
-  const std::optional<std::uint16_t> token =
-      output_.submit(slot(open_slot_), static_cast<std::uint32_t>(open_bytes_),
-                     Virtqueue::Direction::kToDevice);
+  const std::optional<std::uint16_t> token = output_.submit(
+      slot(open_slot_), static_cast<std::uint32_t>(open_bytes_), Virtqueue::Direction::kToDevice);
   HOLSTEIN_ASSERT(token.has_value());  // there are more descriptors than slots
   slot_of_output_[*token] = open_slot_;
   slot_is_busy_[open_slot_] = true;

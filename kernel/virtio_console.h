@@ -81,7 +81,7 @@ class VirtioConsole {
   Virtqueue output_;
   PhysAddr slots_;
   PhysAddr input_buffers_;
-  PhysAddr control_buffers_;        // kControlBuffers for input, then as many for output
+  PhysAddr control_buffers_;  // kControlBuffers for input, then as many for output
   std::uint16_t buffer_of_input_[Virtqueue::kMaxSize] = {};    // by token
   std::uint16_t buffer_of_control_[Virtqueue::kMaxSize] = {};  // by token
   std::uint16_t slot_of_output_[Virtqueue::kMaxSize] = {};     // by token
@@ -89,7 +89,7 @@ class VirtioConsole {
   bool slot_is_busy_[kSlots] = {};
   std::uint16_t open_slot_ = kSlots;  // kSlots: none
   std::size_t open_bytes_ = 0;
-  std::uint32_t port_ = kNoPort;      // number of the channel's port once its name is known
+  std::uint32_t port_ = kNoPort;  // number of the channel's port once its name is known
   std::uint32_t queues_port_ = kNoPort;
   std::uint32_t max_ports_ = 1;
   bool is_open_ = false;

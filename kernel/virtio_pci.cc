@@ -162,8 +162,7 @@ Result<void> VirtioPciDevice::setup_queue(std::uint16_t index, Virtqueue& queue,
 }
 
 void VirtioPciDevice::start() {
-  write<std::uint8_t>(kDeviceStatus,
-                      read<std::uint8_t>(kDeviceStatus) | kStatusDriverOk);
+  write<std::uint8_t>(kDeviceStatus, read<std::uint8_t>(kDeviceStatus) | kStatusDriverOk);
 }
 
 void VirtioPciDevice::fail_device() {
@@ -173,8 +172,8 @@ void VirtioPciDevice::fail_device() {
 }
 
 void VirtioPciDevice::notify(std::uint16_t queue_index) {
-  *reinterpret_cast<volatile std::uint16_t*>(
-      notify_ + std::size_t{notify_offsets_[queue_index]} * notify_multiplier_) = queue_index;
+  *reinterpret_cast<volatile std::uint16_t*>(notify_ + std::size_t{notify_offsets_[queue_index]} *
+                                                           notify_multiplier_) = queue_index;
 }
 
 std::uint32_t VirtioPciDevice::read_config32(std::size_t offset) const {

@@ -86,7 +86,8 @@ void on_error(void*) {
   log(LogLevel::kWarning, "APIC: error status %#x", read(kErrorStatus));
 }
 
-// ---- I/O APICs: an index register and a data register each -----------------------------------------
+// ---- I/O APICs: an index register and a data register each
+// -----------------------------------------
 
 struct IoApic {
   volatile std::uint32_t* registers;

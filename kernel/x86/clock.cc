@@ -45,7 +45,8 @@ std::uint64_t ratio(std::uint64_t value, std::uint64_t numerator, std::uint64_t 
   return value / denominator * numerator + value % denominator * numerator / denominator;
 }
 
-// ---- Reference clocks: each waits for about kCalibrationNs and says how long it was exactly ------------
+// ---- Reference clocks: each waits for about kCalibrationNs and says how long it was exactly
+// ------------
 
 std::uint64_t wait_by_pm_timer() {
   const std::uint16_t port = acpi_info().pm_timer_port;

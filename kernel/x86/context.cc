@@ -15,8 +15,7 @@
 
 extern "C" {
 [[gnu::visibility("hidden")]] extern const char x86_thread_start[];
-[[gnu::visibility("hidden")]] void x86_switch(holstein::CpuContext* from,
-                                              holstein::CpuContext* to);
+[[gnu::visibility("hidden")]] void x86_switch(holstein::CpuContext* from, holstein::CpuContext* to);
 [[noreturn, gnu::visibility("hidden")]] void x86_enter_user(
     const holstein::UserRegisters* registers, std::uint64_t stack_top);
 
@@ -49,7 +48,6 @@ void write_user_fs_base(std::uint64_t base) {
     write_msr(kMsrFsBase, base);
   }
 }
-
 
 std::uint16_t read_ds() {
   std::uint16_t value;

@@ -20,23 +20,23 @@ struct Flag {
 
 // Linux's names of what user programs can use.
 constexpr Flag kFlags[] = {
-    {"fpu", &x86::Features::leaf1_edx, 0},       {"tsc", &x86::Features::leaf1_edx, 4},
-    {"cx8", &x86::Features::leaf1_edx, 8},       {"cmov", &x86::Features::leaf1_edx, 15},
-    {"clflush", &x86::Features::leaf1_edx, 19},  {"mmx", &x86::Features::leaf1_edx, 23},
-    {"fxsr", &x86::Features::leaf1_edx, 24},     {"sse", &x86::Features::leaf1_edx, 25},
-    {"sse2", &x86::Features::leaf1_edx, 26},     {"pni", &x86::Features::leaf1_ecx, 0},
-    {"pclmulqdq", &x86::Features::leaf1_ecx, 1}, {"ssse3", &x86::Features::leaf1_ecx, 9},
-    {"fma", &x86::Features::leaf1_ecx, 12},      {"cx16", &x86::Features::leaf1_ecx, 13},
-    {"sse4_1", &x86::Features::leaf1_ecx, 19},   {"sse4_2", &x86::Features::leaf1_ecx, 20},
-    {"movbe", &x86::Features::leaf1_ecx, 22},    {"popcnt", &x86::Features::leaf1_ecx, 23},
-    {"aes", &x86::Features::leaf1_ecx, 25},      {"xsave", &x86::Features::leaf1_ecx, 26},
-    {"avx", &x86::Features::leaf1_ecx, 28},      {"f16c", &x86::Features::leaf1_ecx, 29},
-    {"rdrand", &x86::Features::leaf1_ecx, 30},   {"hypervisor", &x86::Features::leaf1_ecx, 31},
-    {"fsgsbase", &x86::Features::leaf7_ebx, 0},  {"bmi1", &x86::Features::leaf7_ebx, 3},
-    {"avx2", &x86::Features::leaf7_ebx, 5},      {"smep", &x86::Features::leaf7_ebx, 7},
-    {"bmi2", &x86::Features::leaf7_ebx, 8},      {"erms", &x86::Features::leaf7_ebx, 9},
-    {"rdseed", &x86::Features::leaf7_ebx, 18},   {"adx", &x86::Features::leaf7_ebx, 19},
-    {"smap", &x86::Features::leaf7_ebx, 20},     {"umip", &x86::Features::leaf7_ecx, 2},
+    {"fpu", &x86::Features::leaf1_edx, 0},          {"tsc", &x86::Features::leaf1_edx, 4},
+    {"cx8", &x86::Features::leaf1_edx, 8},          {"cmov", &x86::Features::leaf1_edx, 15},
+    {"clflush", &x86::Features::leaf1_edx, 19},     {"mmx", &x86::Features::leaf1_edx, 23},
+    {"fxsr", &x86::Features::leaf1_edx, 24},        {"sse", &x86::Features::leaf1_edx, 25},
+    {"sse2", &x86::Features::leaf1_edx, 26},        {"pni", &x86::Features::leaf1_ecx, 0},
+    {"pclmulqdq", &x86::Features::leaf1_ecx, 1},    {"ssse3", &x86::Features::leaf1_ecx, 9},
+    {"fma", &x86::Features::leaf1_ecx, 12},         {"cx16", &x86::Features::leaf1_ecx, 13},
+    {"sse4_1", &x86::Features::leaf1_ecx, 19},      {"sse4_2", &x86::Features::leaf1_ecx, 20},
+    {"movbe", &x86::Features::leaf1_ecx, 22},       {"popcnt", &x86::Features::leaf1_ecx, 23},
+    {"aes", &x86::Features::leaf1_ecx, 25},         {"xsave", &x86::Features::leaf1_ecx, 26},
+    {"avx", &x86::Features::leaf1_ecx, 28},         {"f16c", &x86::Features::leaf1_ecx, 29},
+    {"rdrand", &x86::Features::leaf1_ecx, 30},      {"hypervisor", &x86::Features::leaf1_ecx, 31},
+    {"fsgsbase", &x86::Features::leaf7_ebx, 0},     {"bmi1", &x86::Features::leaf7_ebx, 3},
+    {"avx2", &x86::Features::leaf7_ebx, 5},         {"smep", &x86::Features::leaf7_ebx, 7},
+    {"bmi2", &x86::Features::leaf7_ebx, 8},         {"erms", &x86::Features::leaf7_ebx, 9},
+    {"rdseed", &x86::Features::leaf7_ebx, 18},      {"adx", &x86::Features::leaf7_ebx, 19},
+    {"smap", &x86::Features::leaf7_ebx, 20},        {"umip", &x86::Features::leaf7_ecx, 2},
     {"syscall", &x86::Features::extended1_edx, 11}, {"nx", &x86::Features::extended1_edx, 20},
     {"pdpe1gb", &x86::Features::extended1_edx, 26}, {"lm", &x86::Features::extended1_edx, 29},
     {"lahf_lm", &x86::Features::extended1_ecx, 0},  {"abm", &x86::Features::extended1_ecx, 5},
@@ -62,7 +62,7 @@ std::uint64_t minimum_signal_stack_bytes() {
 std::size_t describe_cpus(std::span<char> buffer) {
   std::size_t used = 0;
   const auto print = [&]<class... T>(const char* format, T... values) {
-    // Clang cannot check a format that is passed on; every use below is a literal.
+  // Clang cannot check a format that is passed on; every use below is a literal.
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wformat-nonliteral"
 #pragma clang diagnostic ignored "-Wformat-security"
@@ -75,8 +75,8 @@ std::size_t describe_cpus(std::span<char> buffer) {
   const std::uint64_t hz = x86::tsc_hz();
   print("processor\t: 0\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\n", features.vendor,
         family, model);
-  print("model name\t: %s\nstepping\t: %u\ncpu MHz\t\t: %lu.%03lu\n", features.model,
-        leaf.eax & 15, hz / 1000000, hz / 1000 % 1000);
+  print("model name\t: %s\nstepping\t: %u\ncpu MHz\t\t: %lu.%03lu\n", features.model, leaf.eax & 15,
+        hz / 1000000, hz / 1000 % 1000);
   print("physical id\t: 0\nsiblings\t: 1\ncore id\t\t: 0\ncpu cores\t: 1\napicid\t\t: 0\n");
   print("fpu\t\t: yes\nfpu_exception\t: yes\ncpuid level\t: %u\nwp\t\t: yes\nflags\t\t:",
         features.max_leaf);

@@ -16,7 +16,7 @@ struct CpuLocal {
   CpuContext* context;             // of the running thread
   std::uint32_t index;
   std::uint32_t interrupt_depth;  // handlers of interrupts that run now
-  bool interrupted_user;  // the interrupt that is handled now came from user mode
+  bool interrupted_user;          // the interrupt that is handled now came from user mode
   std::uint32_t apic_id;
 };
 static_assert(offsetof(CpuLocal, self) == CPU_LOCAL_SELF);

@@ -4,9 +4,9 @@
 
 .section .text.entry, "ax", @progbits
 
-// ---- Stubs: one for each vector, 16 bytes apart ------------------------------------------------
-// After a stub the stack holds a frame from `orig_rax` (the error code or 0) upwards, and RDI (saved)
-// the vector.
+// ---- Stubs: one for each vector, 16 bytes apart --------------------------------------------
+// After a stub the stack holds a frame from `orig_rax` (the error code or 0) upwards, and RDI, which
+// is saved, the vector.
 
 .macro STUB vector, has_error_code
   .p2align 4
@@ -30,7 +30,10 @@ x86_trap_stubs:
 .rept 256
   // 8, 10 to 14, 17, 21, 29 and 30 push an error code (Intel SDM volume 3, table 6-1; AMD APM
   // volume 2, 8.2).
-  .if vector_number == 8 || (vector_number >= 10 && vector_number <= 14) || vector_number == 17 || vector_number == 21 || vector_number == 29 || vector_number == 30
+  .set pushes_code, vector_number == 8 || vector_number == 17 || vector_number == 21
+  .set pushes_code, pushes_code || (vector_number >= 10 && vector_number <= 14)
+  .set pushes_code, pushes_code || vector_number == 29 || vector_number == 30
+  .if pushes_code
     STUB vector_number, 1
   .else
     STUB vector_number, 0
@@ -42,7 +45,7 @@ x86_trap_stubs:
 .hidden x86_trap_stubs_end
 x86_trap_stubs_end:
 
-// ---- Parts -------------------------------------------------------------------------------------
+// ---- Parts ---------------------------------------------------------------------------------
 
 // Everything below RDI, which the stub has saved.
 .macro SAVE_REST
@@ -100,7 +103,7 @@ x86_trap_stubs_end:
   movq $-1, REGISTERS_ORIG_RAX(%rsp)
 .endm
 
-// ---- Exceptions and interrupts -----------------------------------------------------------------
+// ---- Exceptions and interrupts -------------------------------------------------------------
 
 .p2align 4
 common_entry:
@@ -192,7 +195,7 @@ paranoid_entry:
   movq %rax, %rsp
   jmp .Lfrom_user
 
-// ---- SYSCALL -----------------------------------------------------------------------------------
+// ---- SYSCALL -------------------------------------------------------------------------------
 // RCX: user RIP, R11: user RFLAGS; the flags in SFMASK (IF, TF, DF, AC, NT and others) are clear.
 // Until the stack is the kernel's only NMI, #DB, #DF and #MC can come, on their own stacks.
 
@@ -275,7 +278,7 @@ x86_enter_user:
   leaq 8(%rdi), %rsp
   jmp return_by_iret
 
-// ---- Threads -----------------------------------------------------------------------------------
+// ---- Threads -------------------------------------------------------------------------------
 
 // void x86_switch(CpuContext* from, CpuContext* to): the callee-saved half of a switch.
 .p2align 4

@@ -23,7 +23,7 @@ struct Features {
   bool erms = false;
   bool fsrm = false;
   bool hypervisor = false;
-  bool emulated = false;  // QEMU's TCG
+  bool emulated = false;              // QEMU's TCG
   std::uint32_t hypervisor_leaf = 0;  // highest hypervisor leaf, or 0
   std::uint32_t max_leaf = 0;
   std::uint32_t leaf1_edx = 0;

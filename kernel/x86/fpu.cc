@@ -112,9 +112,8 @@ void fpu_restore(const void* area) {
                  : "memory");
   } else {
     // Some CPUs leave the x87 pointers of the last process in place where no exception is pending
-    // (AMD APM volume 2, 11.4.4.4): load known ones first.
-    static constexpr std::uint32_t kZero = 0;
-    asm volatile("fnclex; fildl %0" : : "m"(kZero));
+    // (AMD APM volume 2, 11.4.4.4): reset them first.
+    asm volatile("fninit");
     asm volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
   }
 }
@@ -206,9 +205,8 @@ Result<void> fpu_from_signal_frame(std::span<const std::byte> frame, void* area)
   XSaveHeader header;
   std::memcpy(&header, frame.data() + offsetof(XSaveArea, header), sizeof(header));
   // What XRSTOR's standard form refuses (Intel SDM volume 1, 13.8.1).
-  const bool reserved_is_clear =
-      std::all_of(std::begin(header.reserved), std::end(header.reserved),
-                  [](std::uint64_t word) { return word == 0; });
+  const bool reserved_is_clear = std::all_of(std::begin(header.reserved), std::end(header.reserved),
+                                             [](std::uint64_t word) { return word == 0; });
   if (header.xcomp_bv != 0 || !reserved_is_clear) {
     return fail(Errno::kEINVAL);
   }

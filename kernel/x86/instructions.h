@@ -64,14 +64,14 @@ inline constexpr std::uint32_t kMsrKernelGsBase = 0xc0000102;  // the user's, wh
 inline constexpr std::uint64_t kEferSyscall = 1 << 0;
 inline constexpr std::uint64_t kEferNoExecute = 1 << 11;
 
-#define HOLSTEIN_CONTROL_REGISTER(number)                                         \
-  inline std::uint64_t read_cr##number() {                                        \
-    std::uint64_t value;                                                          \
-    asm volatile("mov %%cr" #number ", %0" : "=r"(value) : : "memory");           \
-    return value;                                                                 \
-  }                                                                               \
-  inline void write_cr##number(std::uint64_t value) {                             \
-    asm volatile("mov %0, %%cr" #number : : "r"(value) : "memory");               \
+#define HOLSTEIN_CONTROL_REGISTER(number)                               \
+  inline std::uint64_t read_cr##number() {                              \
+    std::uint64_t value;                                                \
+    asm volatile("mov %%cr" #number ", %0" : "=r"(value) : : "memory"); \
+    return value;                                                       \
+  }                                                                     \
+  inline void write_cr##number(std::uint64_t value) {                   \
+    asm volatile("mov %0, %%cr" #number : : "r"(value) : "memory");     \
   }
 HOLSTEIN_CONTROL_REGISTER(0)
 HOLSTEIN_CONTROL_REGISTER(2)

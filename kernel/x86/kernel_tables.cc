@@ -72,7 +72,8 @@ Coverage ram_coverage(std::uint64_t start, std::uint64_t end) {
   return covered >= end ? Coverage::kAll : touched ? Coverage::kSome : Coverage::kNone;
 }
 
-// ---- Frames for tables, before there is an allocator ------------------------------------------------
+// ---- Frames for tables, before there is an allocator
+// ------------------------------------------------
 
 constinit BootRange pool = {};
 constinit std::uint64_t pool_used = 0;
@@ -97,8 +98,8 @@ void choose_pool(std::uint64_t bytes) {
   constexpr std::uint64_t kFourGigabytes = 1ULL << 32;
   std::uint64_t best = 0;
   for (const BootMemoryDescriptor& d : boot_memory_map()) {
-    const std::uint64_t end = std::min(align_down(end_of(d), kPageSize),
-                                       boot_info().direct_map_end);
+    const std::uint64_t end =
+        std::min(align_down(end_of(d), kPageSize), boot_info().direct_map_end);
     if (d.type != kConventional || end < bytes || !is_aligned(d.physical_start, kPageSize)) {
       continue;
     }
@@ -124,7 +125,8 @@ PhysAddr new_table() {
   return table;
 }
 
-// ---- Building ------------------------------------------------------------------------------------------
+// ---- Building
+// ------------------------------------------------------------------------------------------
 
 constinit PhysAddr root;
 
@@ -250,23 +252,24 @@ void fill_root() {
 // a level-1 table each; there are at most two edges a descriptor.
 std::uint64_t tables_needed() {
   const std::uint64_t gigabytes = align_up(boot_info().direct_map_end, kGigabyte) / kGigabyte;
-  const std::uint64_t image_pages = (address_of(__kernel_end) - address_of(__kernel_start)) /
-                                    kPageSize;
-  const std::uint64_t edges = std::min<std::uint64_t>(2 * boot_memory_map().size(),
-                                                      gigabytes * kEntriesPerTable);
+  const std::uint64_t image_pages =
+      (address_of(__kernel_end) - address_of(__kernel_start)) / kPageSize;
+  const std::uint64_t edges =
+      std::min<std::uint64_t>(2 * boot_memory_map().size(), gigabytes * kEntriesPerTable);
   return 1 + gigabytes / kEntriesPerTable + 2 + gigabytes + edges +
          2 * (image_pages / kEntriesPerTable + 2) + 8;
 }
 
-// ---- Audit ------------------------------------------------------------------------------------------------
+// ---- Audit
+// ------------------------------------------------------------------------------------------------
 
 struct AuditCounts {
   std::uint64_t executable_pages = 0;
   std::uint64_t leaves = 0;
 };
 
-void audit_leaf(std::uint64_t address, Entry entry, unsigned level, bool writable,
-                bool executable, AuditCounts& counts) {
+void audit_leaf(std::uint64_t address, Entry entry, unsigned level, bool writable, bool executable,
+                AuditCounts& counts) {
   ++counts.leaves;
   if (writable && executable) {
     panic("W^X: %#lx is mapped writable and executable (entry %#lx, level %u)", address,
@@ -282,16 +285,16 @@ void audit_leaf(std::uint64_t address, Entry entry, unsigned level, bool writabl
             entry.bits(), level);
     }
   }
-  const bool in_direct_map = address >= direct_map_base &&
-                             address < direct_map_base + boot_info().direct_map_end;
+  const bool in_direct_map =
+      address >= direct_map_base && address < direct_map_base + boot_info().direct_map_end;
   if (in_direct_map && writable &&
       touches_read_only_image(entry.target().value(), entry.target().value() + entry_span(level))) {
     panic("W^X: the direct map allows writing to kernel code at %#lx", address);
   }
 }
 
-void audit_table(PhysAddr table, unsigned level, std::uint64_t base, bool writable,
-                 bool executable, AuditCounts& counts) {
+void audit_table(PhysAddr table, unsigned level, std::uint64_t base, bool writable, bool executable,
+                 AuditCounts& counts) {
   for (unsigned i = level == kRootLevel ? kUserRootEntries : 0; i < kEntriesPerTable; ++i) {
     const Entry entry = table_entries(table)[i];
     if (!entry.is_present()) {

@@ -1,7 +1,8 @@
 // The kernel's own page tables: its half of every address space, built once at boot.
 //
 // K1. No page is both writable and executable; only the kernel's .text is executable.
-// K2. The direct map maps RAM (as the firmware describes it) and nothing else, never executable; its
+// K2. The direct map maps RAM (as the firmware describes it) and nothing else, never executable;
+// its
 //     pages over the kernel's code and constants are read-only.
 // K3. Every root entry of the kernel half that will ever be used is present from the start, so that
 //     all directories that copy it share the same tables.

@@ -94,8 +94,7 @@ const char* describe_kernel_address(std::uint64_t address) {
 }
 
 // Why the CPU refused, as far as error code and flags say.
-const char* cause(const UserRegisters& registers, std::uint64_t error_code,
-                  std::uint64_t address) {
+const char* cause(const UserRegisters& registers, std::uint64_t error_code, std::uint64_t address) {
   if ((error_code & kErrorReserved) != 0) {
     return "a reserved bit is set in a page table";
   }
@@ -159,8 +158,8 @@ void user_page_fault(UserRegisters& registers, std::uint64_t error_code, std::ui
   }
   FaultOutcome outcome = FaultOutcome::kNotMapped;
   if ((error_code & (kErrorPresent | kErrorUser)) == kErrorPresent) {
-    // The processor reached for mapped memory on its own account, with the kernel's rights, and SMAP
-    // stopped it (QEMU's far returns do so). Trying again would not end.
+    // The processor reached for mapped memory on its own account, with the kernel's rights, and
+    // SMAP stopped it (QEMU's far returns do so). Trying again would not end.
     outcome = FaultOutcome::kNoPermission;
   } else if (address < kUserLimit) {
     AddressSpace* space = current_address_space();
@@ -186,8 +185,7 @@ void user_page_fault(UserRegisters& registers, std::uint64_t error_code, std::ui
   user_fault(registers, fault);
 }
 
-void kernel_page_fault(UserRegisters& registers, std::uint64_t error_code,
-                       std::uint64_t address) {
+void kernel_page_fault(UserRegisters& registers, std::uint64_t error_code, std::uint64_t address) {
   const std::optional<std::uint64_t> fixup =
       uaccess_fixup(KernelPageFault{.rip = registers.rip,
                                     .rflags = registers.rflags,
@@ -196,8 +194,8 @@ void kernel_page_fault(UserRegisters& registers, std::uint64_t error_code,
   if (!fixup.has_value()) {
     report(registers, error_code, address);
   }
-  const bool can_sleep = (registers.rflags & kFlagsInterrupt) != 0 && spinlocks_held() == 0 &&
-                         !port::in_interrupt();
+  const bool can_sleep =
+      (registers.rflags & kFlagsInterrupt) != 0 && spinlocks_held() == 0 && !port::in_interrupt();
   AddressSpace* space = can_sleep && address < kUserLimit ? current_address_space() : nullptr;
   if (space != nullptr) {
     sti();

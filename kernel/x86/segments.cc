@@ -147,8 +147,8 @@ void segments_init() {
   segments.gdt[3] = kKernelData;
   segments.gdt[5] = kUserData;
   segments.gdt[6] = kUserCode64;
-  segments.gdt[8] = (sizeof(TaskState) - 1) | (base & 0xffffff) << 16 | 0x89ULL << 40 |
-                    (base >> 24 & 0xff) << 56;
+  segments.gdt[8] =
+      (sizeof(TaskState) - 1) | (base & 0xffffff) << 16 | 0x89ULL << 40 | (base >> 24 & 0xff) << 56;
   segments.gdt[9] = base >> 32;
   if (cpu_local().index == 0) {
     fill_idt();

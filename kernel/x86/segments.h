@@ -6,7 +6,13 @@
 namespace holstein::x86 {
 
 // Entries of the interrupt stack table (Intel SDM volume 3, 6.14.5).
-enum class Ist : std::uint8_t { kNone = 0, kNmi = 1, kDoubleFault = 2, kMachineCheck = 3, kDebug = 4 };
+enum class Ist : std::uint8_t {
+  kNone = 0,
+  kNmi = 1,
+  kDoubleFault = 2,
+  kMachineCheck = 3,
+  kDebug = 4
+};
 inline constexpr unsigned kIstCount = 4;
 inline constexpr std::uint64_t kIstStackBytes = 8192;
 

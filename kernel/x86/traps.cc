@@ -186,8 +186,8 @@ UserFault describe_user_exception(const UserRegisters& registers, std::uint64_t 
   const char* region = heap_describe_address(VirtAddr(address));
   const bool near_stack = address - (registers.rsp - kPageSize) < 2 * kPageSize;
   if (near_stack) {
-    panic_with_registers(registers, "kernel stack overflow: %#lx is in the %s",
-                         address, region != nullptr ? region : "guard page of the boot stack");
+    panic_with_registers(registers, "kernel stack overflow: %#lx is in the %s", address,
+                         region != nullptr ? region : "guard page of the boot stack");
   }
   panic_with_registers(registers, "double fault (#DF), CR2 %#lx%s%s", address,
                        region != nullptr ? ", in " : "", region != nullptr ? region : "");
@@ -236,8 +236,7 @@ void kernel_exception(UserRegisters& registers, std::uint64_t vector, std::uint6
 constexpr bool may_leave_by_sysret(const UserRegisters& registers) {
   return registers.rcx == registers.rip && registers.r11 == registers.rflags &&
          registers.rip < kUserLimit && registers.cs == kUserCodeSelector &&
-         registers.ss == kUserDataSelector &&
-         (registers.rflags & (kFlagsResume | kFlagsTrap)) == 0;
+         registers.ss == kUserDataSelector && (registers.rflags & (kFlagsResume | kFlagsTrap)) == 0;
 }
 
 }  // namespace
