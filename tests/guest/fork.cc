@@ -15,10 +15,10 @@
 #include <memory>
 #include <vector>
 
-#include "tests/guest/files.h"
 #include "tests/guest/memory.h"
 #include "tests/guest/processes.h"
 #include "tests/guest/system_call.h"
+#include "tests/guest/temp_files.h"
 
 namespace holstein::guest {
 namespace {

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "tests/guest/executed.h"
-#include "tests/guest/files.h"
+#include "tests/guest/temp_files.h"
 
 namespace holstein::guest {
 namespace {

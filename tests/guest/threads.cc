@@ -17,10 +17,10 @@
 #include <thread>
 #include <vector>
 
-#include "tests/guest/files.h"
 #include "tests/guest/memory.h"
 #include "tests/guest/processes.h"
 #include "tests/guest/system_call.h"
+#include "tests/guest/temp_files.h"
 
 namespace holstein::guest {
 namespace {
@@ -105,6 +105,10 @@ TEST(Threads, HaveIdsOfTheirOwnAndOnePid) {
   }).join();
   EXPECT_NE(tid, pid);
   EXPECT_EQ(raw_call(SYS_gettid), pid);
+  // Who joins is woken a little before the thread is gone.
+  while (call(SYS_tgkill, pid, tid, 0) == 0) {
+    sched_yield();
+  }
   EXPECT_EQ(call(SYS_tgkill, pid, tid, 0), -ESRCH);
 }
 

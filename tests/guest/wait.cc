@@ -7,10 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/guest/files.h"
 #include "tests/guest/memory.h"
 #include "tests/guest/processes.h"
 #include "tests/guest/system_call.h"
+#include "tests/guest/temp_files.h"
 
 namespace holstein::guest {
 namespace {

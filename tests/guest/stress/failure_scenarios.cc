@@ -19,6 +19,7 @@ constexpr std::size_t kPage = 4096;
 constexpr std::size_t kTable = 512 * kPage;
 constexpr char kFile[] = "/tmp/failure-scenario";
 constexpr int kStatusOfKilled = 128;
+constexpr int kRefusedToStart = 127;  // the C library's start code, where mprotect failed
 
 // A failed call ends the scenario; its errno must be one that tells of missing memory.
 [[nodiscard]] ScenarioEnd failed(const char* call) {
@@ -89,6 +90,9 @@ ScenarioEnd wait_for(pid_t child) {
     return kWrongResult;
   }
   const int code = WEXITSTATUS(status);
+  if (code == kRefusedToStart) {
+    return kNoMemory;
+  }
   return code < kStatusOfKilled ? static_cast<ScenarioEnd>(code) : kWrongResult;
 }
 
