@@ -12,6 +12,8 @@ namespace holstein {
 
 namespace {
 
+constexpr char kNul = '\0';
+constexpr std::string_view kTerminator(&kNul, 1);
 constexpr std::uint64_t kMostBytes = 6 << 20;      // three quarters of the default stack
 constexpr std::uint64_t kLeastBytes = 128 * 1024;  // ARG_MAX
 
@@ -61,7 +63,7 @@ Result<void> ProgramArguments::add_string(std::string_view text, StringArea& to)
     return fail(Errno::kE2BIG);
   }
   TRY(to.append(text));
-  TRY(to.append(std::string_view("", 1)));
+  TRY(to.append(kTerminator));
   to.note_string();
   return check_size();
 }

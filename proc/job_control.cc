@@ -33,7 +33,11 @@ void notify_parent_linked(Process& process, std::int32_t code, std::int32_t valu
 bool enter_stop_locked(Process& process, Thread& thread) REQUIRES(process.signal_lock) {
   thread.in_stop = true;
   scheduler_mark_stopped();
-  if (process.threads_to_stop > 0 && --process.threads_to_stop == 0) {
+  if (process.threads_to_stop == 0) {
+    return false;
+  }
+  --process.threads_to_stop;
+  if (process.threads_to_stop == 0) {
     process.is_stopped = true;
     process.stop_to_report = true;
     process.continue_to_report = false;
@@ -134,8 +138,11 @@ void leave_stop(Process& process, Thread& thread) {
   int signal = 0;
   {
     SpinGuard guard(process.signal_lock);
-    if (process.stop_signal != 0 && !thread.in_stop && process.threads_to_stop > 0 &&
-        --process.threads_to_stop == 0 && !process.is_stopped) {
+    if (process.stop_signal == 0 || thread.in_stop || process.threads_to_stop == 0) {
+      return;
+    }
+    --process.threads_to_stop;
+    if (process.threads_to_stop == 0) {
       process.is_stopped = true;
       process.stop_to_report = true;
       signal = process.stop_signal;

@@ -23,8 +23,11 @@ struct PosixTimer {
 };
 
 struct PosixTimers {
+  struct Slot {
+    PosixTimer* timer = nullptr;  // null where one was deleted
+  };
   Mutex lock{LockRank::kFileTable};
-  Vec<PosixTimer*> timers GUARDED_BY(lock);  // by id; null where one was deleted
+  Vec<Slot> slots GUARDED_BY(lock);  // by id
 };
 
 namespace {
@@ -54,10 +57,10 @@ void expire(KernelTimer& kernel_timer) {
 }
 
 PosixTimer* find_locked(PosixTimers& timers, std::int32_t id) REQUIRES(timers.lock) {
-  if (id < 0 || static_cast<std::size_t>(id) >= timers.timers.size()) {
+  if (id < 0 || static_cast<std::size_t>(id) >= timers.slots.size()) {
     return nullptr;
   }
-  return timers.timers[static_cast<std::size_t>(id)];
+  return timers.slots[static_cast<std::size_t>(id)].timer;
 }
 
 IntervalTimer state_of(PosixTimer& timer) {
@@ -137,15 +140,15 @@ Result<std::int32_t> create_timer(int clock, const TimerEvent& event) {
   PosixTimers& timers = *process.posix_timers;
   MutexGuard guard(timers.lock);
   std::size_t id = 0;
-  while (id < timers.timers.size() && timers.timers[id] != nullptr) {
+  while (id < timers.slots.size() && timers.slots[id].timer != nullptr) {
     ++id;
   }
   const std::uint64_t limit = current_limit(Resource::kSigpending);
-  if (id >= limit || (id == timers.timers.size() && !timers.timers.push_back(nullptr))) {
+  if (id >= limit || (id == timers.slots.size() && !timers.slots.push_back({}).has_value())) {
     delete timer;
     return fail(Errno::kEAGAIN);
   }
-  timers.timers[id] = timer;
+  timers.slots[id].timer = timer;
   timer->entry.info = SignalInfo{.signal = event.signal, .code = kSiTimer};
   timer->entry.info.fields[0] = SignalInfo::pair(static_cast<std::int32_t>(id), 0);
   timer->entry.info.fields[1] = event.value_is_id ? id : event.value;
@@ -213,7 +216,7 @@ Result<void> delete_timer(std::int32_t id) {
   if (timer == nullptr) {
     return fail(Errno::kEINVAL);
   }
-  timers->timers[static_cast<std::size_t>(id)] = nullptr;
+  timers->slots[static_cast<std::size_t>(id)].timer = nullptr;
   destroy(timer);
   return {};
 }
@@ -225,9 +228,9 @@ void delete_all_timers(Process& process) {
   }
   {
     MutexGuard guard(timers->lock);
-    for (PosixTimer* timer : timers->timers) {
-      if (timer != nullptr) {
-        destroy(timer);
+    for (const PosixTimers::Slot& slot : timers->slots) {
+      if (slot.timer != nullptr) {
+        destroy(slot.timer);
       }
     }
   }

@@ -17,7 +17,7 @@ constexpr std::uint64_t kAtGid = 13, kAtEgid = 14, kAtPlatform = 15, kAtHwcap = 
 constexpr std::uint64_t kAtClktck = 17, kAtSecure = 23, kAtRandom = 25, kAtHwcap2 = 26;
 constexpr std::uint64_t kAtExecfn = 31, kAtMinsigstksz = 51;
 
-constexpr std::string_view kPlatform("x86_64", 7);  // with its NUL
+constexpr char kPlatform[] = "x86_64";
 constexpr std::uint64_t kRandomBytes = 16;
 constexpr std::uint64_t kStackSlackBytes = 128 * 1024;  // mapped beyond what is filled
 constexpr std::uint64_t kAlignSlideBytes = 8192;
@@ -105,7 +105,7 @@ Result<void> build_stack(const ProgramRequest& request, const PlacedProgram& pla
       std::uint64_t{arguments.argument_count()} + arguments.environment_count() + 3;
   const std::uint64_t table_bytes =
       pointers * sizeof(std::uint64_t) + AuxiliaryVector::kMaxWords * sizeof(std::uint64_t);
-  const std::uint64_t filled = arguments.string_bytes() + path_bytes + kPlatform.size() +
+  const std::uint64_t filled = arguments.string_bytes() + path_bytes + sizeof(kPlatform) +
                                kRandomBytes + table_bytes + kAlignSlideBytes + 256;
   const std::uint64_t size = align_up(filled + kStackSlackBytes, kPageSize);
   if (filled > request.limits.stack) {
@@ -130,8 +130,7 @@ Result<void> build_stack(const ProgramRequest& request, const PlacedProgram& pla
   TRY(writer.write(arguments.arguments(), arguments.skipped_bytes(), starts));
   HOLSTEIN_ASSERT(starts.size() == arguments.argument_count());
   TRY(writer.write(arguments.environment(), 0, starts));
-  TRY(write_to_space(*image.space, path,
-                     std::as_bytes(std::span(request.shown_path.data(), path_bytes - 1))));
+  TRY(write_to_space(*image.space, path, std::as_bytes(std::span(request.shown_path))));
 
   // Below them: a random slide of up to two pages, the platform's name, sixteen random bytes.
   std::uint64_t at = first;
@@ -140,7 +139,7 @@ Result<void> build_stack(const ProgramRequest& request, const PlacedProgram& pla
   }
   at &= ~std::uint64_t{15};
   StringAddresses strings{.path = path};
-  strings.platform = at -= kPlatform.size();
+  strings.platform = at -= sizeof(kPlatform);
   TRY(write_to_space(*image.space, at, std::as_bytes(std::span(kPlatform))));
   strings.random = at -= kRandomBytes;
   std::byte random[kRandomBytes];
