@@ -293,23 +293,48 @@ TEST(Signals, AnIgnoredOneIsDiscardedEvenWhilePending) {
   EXPECT_EQ(sigismember(&pending, SIGUSR1), 0);
 }
 
-TEST(Signals, ReadIsInterruptedOrRestartedAsTheHandlerSays) {
-  for (bool restart : {false, true}) {
-    Handler handler(SIGALRM, count, restart ? SA_RESTART : 0);
-    PipeEnds pipe = make_pipe();
-    const pid_t self = getpid();
-    Child child([&] {
-      usleep(3000);
-      kill(self, SIGALRM);
-      usleep(3000);
-      REQUIRE(write(pipe.write_end.get(), "x", 1) == 1);
-    });
-    char byte = 0;
-    const long got = call(SYS_read, pipe.read_end.get(), &byte, 1);
-    EXPECT_EQ(got, restart ? 1 : -EINTR);
-    EXPECT_EQ(calls, 1);
-    EXPECT_TRUE(exited_with(0, child.wait()));
+// Sends a signal to this process again and again, for one may come before the call that it is to
+// interrupt.
+class Repeating {
+ public:
+  Repeating() {
+    const itimerval often = {{0, 3000}, {0, 3000}};
+    setitimer(ITIMER_REAL, &often, nullptr);
   }
+  ~Repeating() {
+    const itimerval never = {};
+    setitimer(ITIMER_REAL, &never, nullptr);
+  }
+};
+
+TEST(Signals, ReadIsInterrupted) {
+  const Handler handler(SIGALRM, count);
+  PipeEnds pipe = make_pipe();
+  char byte = 0;
+  const Repeating alarms;
+  EXPECT_EQ(call(SYS_read, pipe.read_end.get(), &byte, 1), -EINTR);
+  EXPECT_GE(calls, 1);
+}
+
+TEST(Signals, ReadIsRestartedWhereTheHandlerSaysSo) {
+  static Shared<volatile int>* handled;
+  Shared<volatile int> shared;
+  handled = &shared;
+  const Handler handler(SIGALRM, [](int) { **handled = **handled + 1; }, SA_RESTART);
+  PipeEnds pipe = make_pipe();
+  Child child([&] {
+    while (*shared < 3) {
+      usleep(500);
+    }
+    REQUIRE(write(pipe.write_end.get(), "x", 1) == 1);
+  });
+  char byte = 0;
+  {
+    const Repeating alarms;
+    EXPECT_EQ(call(SYS_read, pipe.read_end.get(), &byte, 1), 1);
+  }
+  EXPECT_GE(*shared, 3);
+  EXPECT_TRUE(exited_with(0, child.wait()));
 }
 
 TEST(Signals, WaitIsRestartedAfterAHandler) {
@@ -330,14 +355,13 @@ TEST(Signals, WaitIsRestartedAfterAHandler) {
 TEST(Signals, SleepIsInterruptedAndSaysWhatIsLeft) {
   for (int flags : {0, SA_RESTART}) {
     Handler handler(SIGALRM, count, flags);
-    const itimerval soon = {{0, 0}, {0, 5000}};
-    setitimer(ITIMER_REAL, &soon, nullptr);
+    const Repeating alarms;
     const timespec wanted = {100, 0};
     timespec left = {};
     EXPECT_EQ(call(SYS_nanosleep, &wanted, &left), -EINTR);
     EXPECT_GE(left.tv_sec, 90);
     EXPECT_LT(left.tv_sec, 100);
-    EXPECT_EQ(calls, 1);
+    EXPECT_GE(calls, 1);
   }
 }
 
@@ -360,8 +384,7 @@ TEST(Signals, AnIgnoredSignalInterruptsNothing) {
 TEST(Signals, PollIsInterruptedEvenWhereHandlersRestart) {
   Handler handler(SIGALRM, count, SA_RESTART);
   PipeEnds pipe = make_pipe();
-  const itimerval soon = {{0, 0}, {0, 5000}};
-  setitimer(ITIMER_REAL, &soon, nullptr);
+  const Repeating alarms;
   pollfd entry = {.fd = pipe.read_end.get(), .events = POLLIN, .revents = 0};
   EXPECT_EQ(call(SYS_poll, &entry, 1, 10000), -EINTR);
 }
