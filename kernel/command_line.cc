@@ -1,6 +1,5 @@
 #include "kernel/command_line.h"
 
-#include <charconv>
 #include <optional>
 
 namespace holstein {
@@ -8,19 +7,41 @@ namespace {
 
 using Handler = const char* (*)(std::string_view value, KernelOptions& options);
 
+std::optional<std::uint64_t> digit_value(char c) {
+  if (c >= '0' && c <= '9') {
+    return static_cast<std::uint64_t>(c - '0');
+  }
+  const char lower = static_cast<char>(c | 0x20);
+  if (lower >= 'a' && lower <= 'f') {
+    return static_cast<std::uint64_t>(lower - 'a' + 10);
+  }
+  return std::nullopt;
+}
+
 // A number in C's notation with an optional K, M, G or T, as Linux's memparse() has it.
 std::optional<std::uint64_t> parse_size(std::string_view text) {
-  int base = 10;
+  // Not std::from_chars: libc++'s looks numbers of digits up in a table of floating-point values.
+  std::uint64_t base = 10;
   if (text.starts_with("0x") || text.starts_with("0X")) {
     base = 16;
     text.remove_prefix(2);
   }
   std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (error != std::errc() || end == text.data()) {
+  std::size_t digits = 0;
+  for (; digits < text.size(); ++digits) {
+    const std::optional<std::uint64_t> digit = digit_value(text[digits]);
+    if (!digit.has_value() || *digit >= base) {
+      break;
+    }
+    if (value > (UINT64_MAX - *digit) / base) {
+      return std::nullopt;
+    }
+    value = value * base + *digit;
+  }
+  if (digits == 0) {
     return std::nullopt;
   }
-  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  const std::string_view unit = text.substr(digits);
   if (unit.empty()) {
     return value;
   }

@@ -1,12 +1,13 @@
 // The ways into the kernel and out of it: exceptions and interrupts, SYSCALL, the first entry to
 // user mode, and the switch between threads. docs/traps-and-entry.md has the reasons.
 #include "kernel/x86/layout.h"
+#include "uaccess/asm.inc"
 
 .section .text.entry, "ax", @progbits
 
 // ---- Stubs: one for each vector, 16 bytes apart --------------------------------------------
-// After a stub the stack holds a frame from `orig_rax` (the error code or 0) upwards, and RDI, which
-// is saved, the vector.
+// After a stub the stack holds a frame from `orig_rax` (the error code or 0) upwards, and below it
+// RDI, which now is the vector.
 
 .macro STUB vector, has_error_code
   .p2align 4
@@ -88,15 +89,6 @@ x86_trap_stubs_end:
   addq $8, %rsp  // orig_rax
 .endm
 
-// User code may set AC, and interrupts and exceptions do not clear it: close the window that SMAP
-// would otherwise leave open. Without SMAP the instruction does not exist.
-.macro CLEAR_AC
-  cmpb $0, uaccess_smap_enabled(%rip)
-  je .Lno_smap\@
-  clac
-.Lno_smap\@:
-.endm
-
 // RSI: error code; orig_rax: no system call.
 .macro TAKE_ERROR_CODE
   movq REGISTERS_ORIG_RAX(%rsp), %rsi
@@ -109,7 +101,7 @@ x86_trap_stubs_end:
 common_entry:
   cld
   SAVE_REST
-  CLEAR_AC
+  CLOSE_USER_WINDOW  // user code may set AC, which no interrupt or exception clears
   testb $3, REGISTERS_CS(%rsp)
   jz .Lfrom_kernel
   swapgs
@@ -156,7 +148,7 @@ return_by_iret:
 paranoid_entry:
   cld
   SAVE_REST
-  CLEAR_AC
+  CLOSE_USER_WINDOW  // user code may set AC, which no interrupt or exception clears
   testb $3, REGISTERS_CS(%rsp)
   jnz .Lparanoid_from_user
   movl $X86_MSR_GS_BASE, %ecx
