@@ -67,10 +67,10 @@ Result<void> map_load(AddressSpace& space, const ElfLoad& load, const FileMappin
     TRY(space.map(fixed_request(file_pages_end + bias, load.end_page() - file_pages_end,
                                 protection_of(load.flags))));
   }
-  // The last page from the file goes on with zeros, not with what follows there.
+  // The last page from the file goes on with zeros up to its end, not with what follows there:
+  // ld.so allocates from behind its BSS and counts on it.
   if (load.memory_bytes > load.file_bytes && load.file_bytes != 0) {
-    const std::uint64_t zero_end = std::min(load.address + load.memory_bytes, file_pages_end);
-    TRY(clear_in_space(space, file_end + bias, zero_end - file_end));
+    TRY(clear_in_space(space, file_end + bias, file_pages_end - file_end));
   }
   return {};
 }
