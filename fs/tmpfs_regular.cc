@@ -187,7 +187,7 @@ Result<std::size_t> RegularFile::write_chunk(TmpfsRegular& node, IoSource& from,
     return fail(frame.error() == Errno::kENOMEM ? Errno::kENOSPC : frame.error());
   }
   const HeldPage page(*frame);
-  return from.read(page.bytes(position & kOffsetMask, size));
+  return from.read_over(page.bytes(position & kOffsetMask, size));
 }
 
 Result<std::size_t> RegularFile::do_write(IoSource& from, std::uint64_t& position) {

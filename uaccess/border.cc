@@ -57,7 +57,7 @@ std::size_t raw_clear(std::uint64_t to, std::size_t bytes) {
   before_access();
   const std::size_t left = from < kUserLimit ? raw_copy_in(to, from, bytes) : bytes;
   const std::size_t done = bytes - left;
-  if (left != 0) [[unlikely]] {
+  if (left != 0 && what != Fetch::kDataOver) [[unlikely]] {
     std::memset(static_cast<char*>(to) + done, 0, left);
   }
   if (what == Fetch::kArgument) after_fetch(from, done);

@@ -30,10 +30,11 @@ constexpr std::uint64_t checked_user_address(std::uint64_t address, std::uint64_
 namespace border {
 
 // What is fetched: arguments, whose bytes must not be read a second time in one system call, or
-// file data, which the kernel only passes on.
-enum class Fetch : std::uint8_t { kArgument, kData };
+// file data, which the kernel only passes on. kDataOver goes over data that is there already.
+enum class Fetch : std::uint8_t { kArgument, kData, kDataOver };
 
-// Reads `bytes` bytes into `to` and returns how many came. The rest of `to` is zero.
+// Reads `bytes` bytes into `to` and returns how many came. The rest of `to` is zero; with kDataOver
+// it is as it was.
 std::size_t copy_in(void* to, std::uint64_t from, std::size_t bytes, Fetch what);
 
 // Writes `bytes` bytes and returns how many went.

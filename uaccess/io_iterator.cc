@@ -91,6 +91,12 @@ std::size_t IoSink::fill_zero(std::size_t bytes) {
 }
 
 std::size_t IoSource::read(std::span<std::byte> to) {
+  const std::size_t done = read_over(to);
+  if (done < to.size()) std::memset(to.data() + done, 0, to.size() - done);
+  return done;
+}
+
+std::size_t IoSource::read_over(std::span<std::byte> to) {
   std::size_t done = 0;
   if (!faulted_ && position_.is_kernel()) {
     const std::span<const std::byte> piece = position_.kernel_piece(to.size());
@@ -101,7 +107,7 @@ std::size_t IoSource::read(std::span<std::byte> to) {
     while (done < to.size()) {
       const UserBytesIn piece = position_.user_piece(to.size() - done);
       if (piece.empty()) break;
-      const std::size_t copied = piece.copy_in_partial(to.subspan(done, piece.size()));
+      const std::size_t copied = piece.copy_in_over(to.subspan(done, piece.size()));
       position_.advance(copied);
       done += copied;
       if (copied < piece.size()) {
@@ -110,7 +116,6 @@ std::size_t IoSource::read(std::span<std::byte> to) {
       }
     }
   }
-  if (done < to.size()) std::memset(to.data() + done, 0, to.size() - done);
   return done;
 }
 

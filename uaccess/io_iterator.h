@@ -105,6 +105,9 @@ class IoSource {
   // Takes the next bytes out into `to` and advances past them. Returns how many: fewer than asked
   // only where nothing more is there or user memory faulted; then the rest of `to` is zero.
   [[nodiscard]] std::size_t read(std::span<std::byte> to);
+  // The same, but the rest of `to` stays as it was: for data that is somebody's already, like a
+  // page of a file.
+  [[nodiscard]] std::size_t read_over(std::span<std::byte> to);
 
   // User memory faulted; nothing more comes out.
   bool faulted() const { return faulted_; }

@@ -283,6 +283,12 @@ class [[clang::trivial_abi]] UserSpan {
   {
     return fetch(to, border::Fetch::kData);
   }
+  // The same over data that stays where nothing comes: the rest of `to` is left alone.
+  [[nodiscard]] std::size_t copy_in_over(std::span<T> to) const
+    requires(may_read(D))
+  {
+    return fetch(to, border::Fetch::kDataOver);
+  }
 
   // Writes to the first from.size() objects. On failure the first bytes may have been written.
   [[nodiscard]] Result<void> copy_out(std::span<const T> from) const

@@ -118,6 +118,10 @@ Result<void> AddressSpace::advise(VirtAddr start, std::uint64_t size_bytes, int 
     for (const Region* region = regions_->first_above(start);
          region != nullptr && region->start < end; region = regions_->next(*region)) {
       if (advice == kWipeOnFork && (region->cache || region->is_shared())) {
+        // What lies before it is changed all the same, as on Linux.
+        if (region->start > first) {
+          (void)change_flags_locked(first, region->start, change.set, change.cleared);
+        }
         return fail(Errno::kEINVAL);
       }
     }

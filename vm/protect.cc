@@ -19,22 +19,34 @@ Result<void> AddressSpace::protect(VirtAddr start, std::uint64_t size_bytes,
     return fail(Errno::kENOMEM);
   }
   const std::uint64_t first = start.value();
-  const std::uint64_t end = first + align_up(size_bytes, kPageSize);
+  std::uint64_t end = first + align_up(size_bytes, kPageSize);
   WriteGuard guard(lock_);
-  if (!is_mapped_locked(first, end)) {
-    return fail(Errno::kENOMEM);
-  }
+  // As on Linux, what lies before a hole, or a region that forbids it, is changed all the same.
+  Result<void> result;
+  std::uint64_t checked_end = first;
   std::uint32_t taken = 0;
   std::uint64_t new_private_pages = 0;
-  for (const Region* region = regions_->find(start); region != nullptr && region->start < end;
+  for (const Region* region = regions_->find(start); checked_end < end;
        region = regions_->next(*region)) {
-    if ((protection & ~region->max_protection) != 0) {
-      return fail(Errno::kEACCES);
+    if (region == nullptr || region->start > checked_end) {
+      result = fail(Errno::kENOMEM);
+      break;
     }
+    if ((protection & ~region->max_protection) != 0) {
+      result = fail(Errno::kEACCES);
+      break;
+    }
+    checked_end = region->end;
     taken |= region->protection & ~protection;
     if (!region->is_shared() && !region->is_private_writable() && (protection & kProtWrite) != 0) {
       new_private_pages +=
           (std::min(end, region->end) - std::max(first, region->start)) >> kPageShift;
+    }
+  }
+  if (!result.has_value()) {
+    end = checked_end;
+    if (end == first) {
+      return result;
     }
   }
   if (new_private_pages != 0 &&
@@ -57,7 +69,7 @@ Result<void> AddressSpace::protect(VirtAddr start, std::uint64_t size_bytes,
                     .is_writable = (protection & kProtWrite) != 0,
                     .is_executable = (protection & kProtExec) != 0});
   }
-  return {};
+  return result;
 }
 
 }  // namespace holstein

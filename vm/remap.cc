@@ -89,9 +89,6 @@ Result<VirtAddr> AddressSpace::remap(VirtAddr old_start, std::uint64_t old_bytes
   if (old_size > region->end - start) {
     return fail(Errno::kEFAULT);
   }
-  if ((flags & kDontUnmap) != 0 && (region->cache || region->is_shared())) {
-    return fail(Errno::kEINVAL);
-  }
   if (region->cache &&
       region->cache_page_at(start) > (INT64_MAX >> kPageShift) - (new_size >> kPageShift)) {
     return fail(Errno::kEINVAL);

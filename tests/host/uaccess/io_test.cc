@@ -150,6 +150,21 @@ TEST_F(IoTest, AFaultStopsForGoodAndCountsToTheByte) {
   EXPECT_TRUE(zeros.faulted());
 }
 
+TEST_F(IoTest, WhatAFaultKeepsBackStaysAsItWasOrIsZeroAsAsked) {
+  area_.protect(1, 1, PROT_NONE);
+  constexpr std::size_t kReadable = 10;
+  for (const bool over : {false, true}) {
+    IoSource source = IoSource::from_user(in(kPageSize - kReadable, 64));
+    std::array<std::byte, 64> to;
+    to.fill(kGuard);
+    EXPECT_EQ(over ? source.read_over(to) : source.read(to), kReadable);
+    EXPECT_TRUE(source.faulted());
+    for (std::size_t i = kReadable; i < to.size(); ++i) {
+      EXPECT_EQ(to[i], over ? kGuard : std::byte{0}) << i;
+    }
+  }
+}
+
 TEST_F(IoTest, ABadSegmentIsAFault) {
   const auto bad = UserBytesIn::from_registers(0xffff800000000000, 10);
   IoSource source = IoSource::from_user(bad);
