@@ -278,16 +278,27 @@ class World {
 
   void protect(const Step& step, const Range& range) {
     const std::uint32_t protection = step.extra % 8;
-    const bool all_mapped = for_each_mapped(current().model, range, [](ModelPage&) {});
-    const Result<void> result =
-        current().space->protect(VirtAddr(range.start), range.size(), protection);
-    if (result.has_value() && !all_mapped) {
-      return differ("protect over a hole", range.start, -1, 0);
+    // What lies before a hole is changed, and the call fails all the same.
+    Range before_hole = {.start = range.start, .pages = 0};
+    while (before_hole.pages < range.pages &&
+           current().model.is_mapped(range.page(before_hole.pages))) {
+      ++before_hole.pages;
     }
-    if (succeeded(result, "protect", range.start)) {
-      for_each_mapped(current().model, range,
-                      [&](ModelPage& page) { page.protection = protection; });
+    Result<void> result;
+    until_done([&] {
+      result = current().space->protect(VirtAddr(range.start), range.size(), protection);
+      return result;
+    });
+    if (range_is_out_of_memory(range)) {
+      return;
     }
+    const bool has_hole = before_hole.pages < range.pages;
+    if (result.has_value() == has_hole || (!result && result.error() != Errno::kENOMEM)) {
+      return differ("protect", range.start, has_hole ? -12 : 0,
+                    result.has_value() ? 0 : -static_cast<int>(result.error()));
+    }
+    for_each_mapped(current().model, before_hole,
+                    [&](ModelPage& page) { page.protection = protection; });
   }
 
   void fork(const Step& step) {
@@ -386,22 +397,27 @@ class World {
 
   void set_flag(const Range& range, int advice) {
     const bool is_wipe = advice == kAdviceWipeOnFork;
-    bool is_refused = false;
-    for_each_mapped(current().model, range, [&](const ModelPage& page) {
-      is_refused = is_refused || (is_wipe && (page.object || page.is_shared));
-    });
+    // Only private anonymous pages can be wiped; what lies before another one is changed all the
+    // same.
+    Range changed = {.start = range.start, .pages = 0};
+    while (changed.pages < range.pages) {
+      auto page = current().model.pages.find(range.page(changed.pages));
+      if (is_wipe && page != current().model.pages.end() &&
+          (page->second.object || page->second.is_shared)) {
+        break;
+      }
+      ++changed.pages;
+    }
+    const bool is_refused = changed.pages < range.pages;
     Result<void> result;
     until_done([&] {
       result = current().space->advise(VirtAddr(range.start), range.size(), advice);
       return result;
     });
-    if (is_refused) {
-      if (result || result.error() != Errno::kEINVAL) {
-        differ("WIPEONFORK of what is not private and anonymous", range.start, -22, 0);
-      }
-      return;
+    if (is_refused && (result || result.error() != Errno::kEINVAL)) {
+      return differ("WIPEONFORK of what is not private and anonymous", range.start, -22, 0);
     }
-    for_each_mapped(current().model, range, [&](ModelPage& page) {
+    for_each_mapped(current().model, changed, [&](ModelPage& page) {
       if (advice == kAdviceDontFork || advice == kAdviceDoFork) {
         page.dont_fork = advice == kAdviceDontFork;
       } else {
