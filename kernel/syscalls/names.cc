@@ -117,7 +117,7 @@ SystemCallResult sys_readlinkat(DirectoryDescriptor directory, UserPath path,
                                                                         : target.error());
   }
   const std::string_view shown = target->view().substr(0, buffer.size());
-  TRY(buffer.first(shown.size()).copy_out({shown.data(), shown.size()}));
+  TRY(buffer.first(shown.size()).copy_out(std::span<const char>(shown)));
   return static_cast<std::int64_t>(shown.size());
 }
 SystemCallResult sys_readlink(UserPath path, UserSpan<char, Direction::kOut> buffer) {
@@ -148,7 +148,7 @@ SystemCallResult sys_getcwd(UserSpan<char, Direction::kOut> buffer) {
   if (text.size() > buffer.size()) {
     return fail(Errno::kERANGE);
   }
-  TRY(buffer.first(text.size()).copy_out({text.view().data(), text.size()}));
+  TRY(buffer.first(text.size()).copy_out(std::span<const char>(text.view())));
   return static_cast<std::int64_t>(text.size());
 }
 
