@@ -125,7 +125,7 @@ def _add_guest_options(parser: argparse.ArgumentParser) -> None:
         help="set an environment variable of the program; repeatable")
     add("--mem", metavar="SIZE", type=memory_size,
         help="the guest's memory: 64M, 4G ... (a bare number is MiB); "
-        "default: 1G, more for a large image")
+        "default: 2G, more for a large image")
     add("--smp", metavar="N", type=one_cpu, default=1, help="number of CPUs; 1 for now")
     add("--append", metavar="STRING", action="append", default=[],
         help="add to the kernel's command line; repeatable")

@@ -27,7 +27,7 @@ from tools.streams import BytesSource, CaptureSink
 from tools.tree import Tree, normalise
 
 _MIB = 1 << 20
-DEFAULT_MEMORY_BYTES = 1 << 30
+DEFAULT_MEMORY_BYTES = 2 << 30
 _MAX_COMMAND_LINE_BYTES = 4000  # the loader takes 4095
 
 
@@ -59,7 +59,7 @@ class RunRequest:
     with_files: list[tuple[str, str | None]] = dataclasses.field(default_factory=list)
     root: str | None = None
     from_host: bool = True  # whether PROGRAM may be a file of the host
-    memory_bytes: int | None = None  # None: 1 GiB, more for a large image
+    memory_bytes: int | None = None  # None: 2 GiB, more for a large image
     cpus: int = 1
     append: str = ""
     timeout_seconds: float | None = None
