@@ -158,19 +158,20 @@ TEST(Lengths, OfNothingNeedNoMemory) {
   EXPECT_EQ(call(SYS_getrandom, nullptr, 0, 0), 0);
 }
 
-TEST(Lengths, BeyondTheMappingStopAtItsEnd) {
+TEST(Lengths, BeyondTheMappingLoseNoByteOfAPipe) {
   EdgeMapping edge;
   PipeEnds pipe = make_pipe();
-  Mapping data(2 * kPage);
-  fill(data.data(), 200, 3);
-  ASSERT_EQ(write(pipe.write_end.get(), data.data(), 200), 200);
-  // A pipe's buffer is copied as far as it goes, and the call fails; no byte of it is lost to
-  // a later reader, or it says how much it took.
+  unsigned char data[200];
+  fill(data, sizeof(data), 3);
+  ASSERT_EQ(write(pipe.write_end.get(), data, 200), 200);
+  // Linux fails here and keeps what is in the pipe; to say how much was taken is as good.
   const long got = call(SYS_read, pipe.read_end.get(), edge.end() - 50, 200);
-  EXPECT_EQ(got, -EFAULT);
-  Mapping copy(kPage);
-  EXPECT_EQ(call(SYS_read, pipe.read_end.get(), copy.data(), 200), 200);
-  EXPECT_TRUE(is_filled(copy.data(), 200, 3));
+  ASSERT_TRUE(got == -EFAULT || got == 50) << got;
+  const long taken = got == 50 ? 50 : 0;
+  EXPECT_EQ(memcmp(edge.end() - 50, data, static_cast<std::size_t>(taken)), 0);
+  unsigned char rest[200];
+  ASSERT_EQ(call(SYS_read, pipe.read_end.get(), rest, 200), 200 - taken);
+  EXPECT_EQ(memcmp(rest, data + taken, static_cast<std::size_t>(200 - taken)), 0);
 }
 
 TEST(Lengths, AWriteOfWhatIsPartlyMappedWritesThatPart) {
