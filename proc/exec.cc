@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <atomic>
 
+#include "fs/abi.h"
 #include "fs/mount.h"
 #include "fs/operations.h"
+#include "fs/path.h"
 #include "lib/log.h"
 #include "lib/panic.h"
 #include "proc/exec_parts.h"
@@ -168,6 +170,8 @@ Result<void> execute_program(const Path* base, std::string_view path, std::strin
   if ((flags & ~(kAtSymlinkNoFollow | kAtEmptyPath)) != 0) {
     return fail(Errno::kEINVAL);
   }
+  const std::uint32_t open_flags = ((flags & kAtSymlinkNoFollow) != 0 ? kOpenNoFollow : 0) |
+                                   ((flags & kAtEmptyPath) != 0 ? kResolveEmpty : 0);
   Thread& thread = current_thread();
   Process& process = *thread.process;
   TRY(check_process_limit(thread));
@@ -178,8 +182,8 @@ Result<void> execute_program(const Path* base, std::string_view path, std::strin
                                .limits = process_memory_limits(process),
                                .personality = process.personality.load(),
                                .no_new_privileges = thread.no_new_privileges};
-  TRY_ASSIGN(PreparedProgram prepared, prepare_program(current_path_context(), base, path, flags,
-                                                       shown_path, arguments, setting));
+  TRY_ASSIGN(PreparedProgram prepared, prepare_program(current_path_context(), base, path,
+                                                       open_flags, shown_path, arguments, setting));
   TRY(switch_program(thread, prepared));
   registers = fresh_user_registers(prepared.image.entry, prepared.image.stack_pointer);
   return {};

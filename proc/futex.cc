@@ -50,11 +50,12 @@ std::uint32_t bucket_of(const FutexKey& key) {
 // The word must be a multiple of 4 (EINVAL) in user memory (EFAULT). A shared key needs its page,
 // which is made present; a page of a private mapping that is not a file's is known by its address.
 Result<FutexKey> key_of(std::uint64_t address, FutexScope scope) {
-  if (!is_aligned(address, sizeof(std::uint32_t))) {
-    return fail(Errno::kEINVAL);
-  }
+  // First, for the address that stands for all that are not in user space is not a multiple of 4.
   if (checked_user_address(address, sizeof(std::uint32_t)) == kBadUserAddress) {
     return fail(Errno::kEFAULT);
+  }
+  if (!is_aligned(address, sizeof(std::uint32_t))) {
+    return fail(Errno::kEINVAL);
   }
   AddressSpace* space = current_process().own_space();
   if (scope == FutexScope::kPrivate) {
