@@ -117,7 +117,7 @@ class RequestTest(unittest.TestCase):
                 runner.checked_command_line(line)
 
     def test_memory_grows_with_the_image(self):
-        self.assertEqual(runner.default_memory_bytes(5 << 20), 1 << 30)
+        self.assertEqual(runner.default_memory_bytes(5 << 20), 2 << 30)
         self.assertGreaterEqual(runner.default_memory_bytes(1 << 30), 2 << 30)
         self.assertEqual(runner.default_memory_bytes((1 << 30) + 1) % (1 << 20), 0)
 
