@@ -75,8 +75,10 @@ bool scan_bus(Scan& scan, std::uint8_t bus, unsigned depth) {
       continue;
     }
     const unsigned functions = (pci_read8(first, kHeaderType) & 0x80) != 0 ? 8 : 1;
-    for (std::uint8_t function = 0; function < functions; ++function) {
-      if (scan_function(scan, {.bus = bus, .device = device, .function = function}, depth)) {
+    for (unsigned function = 0; function < functions; ++function) {
+      const PciAddress address{
+          .bus = bus, .device = device, .function = static_cast<std::uint8_t>(function)};
+      if (scan_function(scan, address, depth)) {
         return true;
       }
     }
