@@ -2,8 +2,8 @@
 //
 //   check            a write gives the heap's spare pages back, then checks every invariant of the
 //                    heap, the frames and all address spaces; the kernel panics where one is
-//                    broken. For a system that is quiet: a process whose memory is just being
-//                    released counts as a leak. ENOMEM: no room to count references.
+//                    broken. EAGAIN: just now the memory of a process is being given back, or there
+//                    is none to count references in.
 //   fail_allocation  "N" lets the Nth allocation from now fail, "N persistent" all after it too, in
 //                    the writer and in what it forks from now on; "0" turns that off. A read gives
 //                    the requests left until the next failure (0: off) and how many have failed.
@@ -37,7 +37,7 @@ Result<void> store_check(std::string_view, const Credentials&) {
   slab_shrink_caches();
   validate_heap();
   validate_frames();
-  if (!validate_all_address_spaces()) return fail(Errno::kENOMEM);
+  if (!validate_all_address_spaces()) return fail(Errno::kEAGAIN);
   return {};
 }
 

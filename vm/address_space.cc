@@ -27,6 +27,9 @@ AddressSpaceList& address_space_list() {
   return *reinterpret_cast<AddressSpaceList*>(storage);
 }
 
+// Address spaces whose pages are just being given back; they are in no list any more.
+constinit std::atomic<std::uint32_t> releases_under_way = 0;
+
 }  // namespace
 
 AddressSpace::AddressSpace(PhysAddr root) : root_(root), mmap_base_(kUserLimit) {
@@ -36,6 +39,7 @@ AddressSpace::AddressSpace(PhysAddr root) : root_(root), mmap_base_(kUserLimit) 
 }
 
 AddressSpace::~AddressSpace() {
+  releases_under_way.fetch_add(1, std::memory_order_relaxed);
   {
     AddressSpaceList& list = address_space_list();
     MutexGuard guard(list.lock);
@@ -45,6 +49,11 @@ AddressSpace::~AddressSpace() {
     paging_switch_directory(paging_kernel_directory());
   }
   paging_free_directory(root_);
+  releases_under_way.fetch_sub(1, std::memory_order_relaxed);
+}
+
+bool address_space_is_being_released() {
+  return releases_under_way.load(std::memory_order_relaxed) != 0;
 }
 
 Result<RefPtr<AddressSpace>> AddressSpace::create() {

@@ -211,6 +211,10 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
 // no fault brings them back. ENOMEM, EAGAIN: part of them may be gone.
 [[nodiscard]] Result<void> unmap_cache_pages(PageCache& cache, std::uint64_t first_page);
 
+// True while the pages of some address space are being given back, which lets other threads run in
+// between: what its tables still point at is then not all to be found.
+bool address_space_is_being_released();
+
 // Calls `visit` for every address space there is, under the list's lock.
 void for_each_address_space(void* context, void (*visit)(void* context, AddressSpace& space));
 

@@ -170,7 +170,7 @@ void validate_address_space(AddressSpace& space) {
 
 bool validate_all_address_spaces() {
   ReferenceCounter counter;
-  if (!counter.prepare()) {
+  if (address_space_is_being_released() || !counter.prepare()) {
     return false;
   }
   for_each_address_space(&counter, [](void* context, AddressSpace& space) {

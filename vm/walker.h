@@ -13,7 +13,8 @@ void validate_address_space(AddressSpace& space);
 
 // The same for every space, and I1 for every frame: the references of each table and page are
 // counted over all distinct tables and compared with the descriptors. Needs 4 bytes a frame of
-// heap; returns false (nothing checked) where they cannot be had. Nothing else may run meanwhile.
+// heap; returns false (nothing checked) where they cannot be had, or while the memory of a process
+// that has ended is being given back. Nothing else may run meanwhile.
 [[nodiscard]] bool validate_all_address_spaces();
 
 }  // namespace holstein

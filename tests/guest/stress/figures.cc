@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
@@ -41,7 +42,14 @@ bool check_kernel() {
   if (fd < 0) {
     return false;
   }
-  const bool done = write(fd, "1", 1) == 1;
+  bool done = false;
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    done = write(fd, "1", 1) == 1;
+    if (done || errno != EAGAIN) {
+      break;
+    }
+    usleep(1000);
+  }
   if (!done) {
     std::perror("/proc/holstein/check");
   }
