@@ -63,7 +63,7 @@ _BOMB = b"bomb() { bomb | bomb & }; bomb\r"
 _IN_GUEST = _CONVERSATION + [
     (b"the-same-so-far\r\n" + _PROMPT,
      b"su -s /bin/sh user -c 'ulimit -u 200; bomb() { bomb | bomb & }; bomb' 2> /dev/null\r"),
-    (_PROMPT, b"sleep 3; n=$(ls -d /proc/[0-9]* | wc -l); [ $n -le 230 ] && echo bounded\r"),
+    (_PROMPT, b"sleep 3; set -- /proc/[0-9]*; [ $# -le 230 ] && echo bounded\r"),
     (b"bounded\r\n", b"su -s /bin/sh user -c 'kill -KILL -1'\r"),
     (_PROMPT, b"su -s /bin/sh user -c 'kill -KILL -1'; sleep 1; echo first-$((40 + 2))\r"),
     (b"first-42\r\n", b"exec 2> /dev/null\r"),
