@@ -1,0 +1,38 @@
+"""The programs of tests/guest/stress that judge themselves: on the kernel with all checks."""
+
+import os
+import unittest
+
+from tests.boot.boot_files import boot_files, real_path
+from tools.guest import Outcome
+from tools.runner import RunRequest, run_guest
+
+_SHOWN = 4000
+
+
+class StressTest(unittest.TestCase):
+    def run_program(self, name: str, arguments: list[str], memory_mib: int) -> str:
+        result = run_guest(RunRequest(
+            boot_files(), [f"/{name}", *arguments],
+            with_files=[(real_path(f"tests/guest/stress/{name}"), f"/{name}")],
+            memory_bytes=memory_mib << 20, timeout_seconds=280))
+        shown = "\n".join(data[-_SHOWN:].decode("utf-8", "replace")
+                          for data in (result.stdout, result.stderr, result.log))
+        print(result.stdout.decode("utf-8", "replace"), flush=True)
+        self.assertEqual((result.outcome, result.exit_status), (Outcome.EXITED, 0),
+                         f"{result.message}\n{shown}")
+        return result.stdout.decode()
+
+    @unittest.skipUnless(os.environ["HOLSTEIN_STRESS"] == "allocation_failure", "another target")
+    def test_every_allocation_fails_in_turn(self):
+        output = self.run_program("allocation_failure", [], 128)
+        self.assertTrue(output.endswith("0 found\n"), output)
+
+    @unittest.skipUnless(os.environ["HOLSTEIN_STRESS"] == "vm_soak", "another target")
+    def test_nothing_is_lost_in_a_storm(self):
+        output = self.run_program("vm_soak", ["12"], 256)
+        self.assertIn("checked to the page and object", output)
+
+
+if __name__ == "__main__":
+    unittest.main()
