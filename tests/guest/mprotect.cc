@@ -115,7 +115,7 @@ TEST(Mprotect, TheKernelDoesNotWriteWhereTheProgramMayNot) {
   Descriptor zero(open("/dev/zero", O_RDONLY));
   EXPECT_EQ(call(SYS_read, zero.get(), memory.page(0), 10), -EFAULT);
   EXPECT_EQ(call(SYS_read, zero.get(), memory.page(1), 10), -EFAULT);
-  EXPECT_EQ(call(SYS_getcwd, memory.page(0), 100), -EFAULT);
+  EXPECT_EQ(call(SYS_getcwd, memory.page(0), 4096), -EFAULT);
   EXPECT_EQ(call(SYS_uname, memory.page(0)), -EFAULT);
   PipeEnds pipe = make_pipe();
   EXPECT_EQ(call(SYS_write, pipe.write_end.get(), memory.page(1), 10), -EFAULT);
