@@ -3,6 +3,7 @@
 #include "kernel/x86/traps.h"
 
 #include "kernel/kcfi.h"
+#include "kernel/log.h"
 #include "kernel/panic_report.h"
 #include "kernel/x86/cpu_local.h"
 #include "kernel/x86/fpu.h"
@@ -10,7 +11,6 @@
 #include "kernel/x86/interrupts.h"
 #include "kernel/x86/user_mode.h"
 #include "lib/address.h"
-#include "lib/log.h"
 #include "lib/panic.h"
 #include "lib/spinlock.h"
 #include "uaccess/extable.h"
@@ -193,10 +193,13 @@ UserFault describe_user_exception(const UserRegisters& registers, std::uint64_t 
                        region != nullptr ? ", in " : "", region != nullptr ? region : "");
 }
 
+// It may have interrupted whoever holds the log's lock.
+void report_nmi() { log_emergency("NMI without a known reason"); }
+
 void kernel_exception(UserRegisters& registers, std::uint64_t vector, std::uint64_t error_code) {
   switch (vector) {
     case kNmi:
-      log(LogLevel::kWarning, "NMI without a known reason, at %#lx", registers.rip);
+      report_nmi();
       return;
     case kDebug:
       // No breakpoints are ever set for the kernel; a stray single step is dropped.
@@ -278,7 +281,7 @@ extern "C" {
     sti();
     user_page_fault(*registers, error_code, address);
   } else if (vector == kNmi) {
-    log(LogLevel::kWarning, "NMI without a known reason, in user mode");
+    report_nmi();
   } else if (vector == kMachineCheck) {
     panic_with_registers(*registers, "machine check (#MC) in user mode");
   } else if (vector == kDoubleFault) {
