@@ -12,7 +12,7 @@ _KINDS = {
     "opt": {
         "null": ("page fault: write to 0x8 (null pointer)", "null_dereference"),
         "stack_overflow": ("guard", "recurse"),
-        "kcfi": ("kCFI", "wrong_type_call"),
+        "kcfi": ("control-flow integrity", "wrong_type_call"),
         "write_text": ("write to", "kernel code", "read-only"),
         "execute_data": ("instruction fetch", "kernel data", "no-execute"),
         "user_access": ("SMAP", "touch_user_memory"),
