@@ -65,7 +65,7 @@ struct ElfLoad {
 struct ElfImage {
   bool is_position_independent = false;  // ET_DYN
   std::uint64_t entry = 0;
-  Vec<ElfLoad> loads;  // ascending, pages disjoint, none empty
+  Vec<ElfLoad> loads;              // ascending, pages disjoint, none empty
   std::uint64_t alignment = 4096;  // the largest of the loads'
   // Where the program headers are in memory once loaded; 0 where no load has them.
   std::uint64_t program_headers = 0;

@@ -219,7 +219,8 @@ template <UserType T, Direction D>
 class [[clang::trivial_abi]] UserSpan {
  public:
   constexpr UserSpan() = default;
-  constexpr UserSpan(const UserSpan& other) noexcept : address_(other.address_), count_(other.count_) {}
+  constexpr UserSpan(const UserSpan& other) noexcept
+      : address_(other.address_), count_(other.count_) {}
   constexpr UserSpan& operator=(const UserSpan& other) {
     address_ = other.address_;
     count_ = other.count_;

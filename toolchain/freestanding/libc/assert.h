@@ -6,8 +6,8 @@
 #ifdef NDEBUG
 #define assert(condition) ((void)0)
 #else
-#define assert(condition)                                                                  \
-  ((condition) ? (void)0                                                                   \
+#define assert(condition)                                                                 \
+  ((condition) ? (void)0                                                                  \
                : ::std::__libcpp_verbose_abort("%s:%d: assertion failed: %s\n", __FILE__, \
                                                __LINE__, #condition))
 #endif
