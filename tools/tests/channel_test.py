@@ -65,7 +65,7 @@ def cat(guest: FakeGuest) -> None:
     guest.hello()
     while not guest.stdin_ended or guest.stdin:
         if not guest.stdin:
-            guest.receive()
+            guest.receive_more()
         guest.write(Stream.STDOUT, guest.take_stdin())
     guest.end(0)
 
@@ -179,7 +179,7 @@ class FlowControlTest(unittest.TestCase):
             guest.write(Stream.STDERR, b"e" * 2_000_000)
             while not guest.stdin_ended or guest.stdin:
                 if not guest.stdin:
-                    guest.receive()
+                    guest.receive_more()
                 guest.take_stdin()
             done.set()
             guest.receive()
@@ -199,7 +199,7 @@ class FlowControlTest(unittest.TestCase):
             guest.socket.settimeout(0.3)
             try:
                 while True:
-                    guest.receive()
+                    guest.receive_more()
             except TimeoutError:
                 pass
             received.append(len(guest.stdin))
@@ -213,7 +213,7 @@ class FlowControlTest(unittest.TestCase):
         def play(guest):
             guest.hello()
             while len(guest.stdin) < 1000:
-                guest.receive()
+                guest.receive_more()
             guest.end(0)
 
         zero = os.open("/dev/zero", os.O_RDONLY)
@@ -414,6 +414,21 @@ class HostileTest(unittest.TestCase):
 
         harness.run(until=over)
         self.assertLess(largest[0], 3 << 20)
+
+    def test_a_host_that_leaves_with_something_unread_is_the_end_for_the_guest(self):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            guest = FakeGuest(theirs)
+            guest.hello()
+            ours.close()  # the greeting is unread: the guest's next read is a reset
+            self.assertFalse(guest.receive())
+
+    def test_a_guest_that_needs_more_from_a_host_that_left_fails_its_test(self):
+        zero = os.open("/dev/zero", os.O_RDONLY)
+        self.addCleanup(os.close, zero)
+        harness = Harness(cat, FdSource(zero))
+        with self.assertRaises(ConnectionError):
+            harness.run(until=lambda: len(harness.sinks[Stream.STDOUT].data) > 100_000)
 
     def test_a_guest_that_goes_away_is_noticed(self):
         harness = Harness(lambda guest: guest.hello()).run()
