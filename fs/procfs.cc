@@ -119,9 +119,23 @@ constexpr Node kKernel[] = {
 // ---- sys/vm, sys/fs
 // --------------------------------------------------------------------------------
 
+template <CommitSetting kWhich>
+constexpr Node commit_node(const char* name) {
+  return {.name = name,
+          .permissions = 0644,
+          .generate = [](String& to) { return generate_commit_setting(kWhich, to); },
+          .store = [](std::string_view text,
+                      const Credentials&) { return store_commit_setting(kWhich, text); }};
+}
 constexpr Node kVm[] = {
-    number<65530>("max_map_count"), number<65536>("mmap_min_addr"), number<0>("overcommit_memory"),
-    number<50>("overcommit_ratio"), number<0>("swappiness"),
+    commit_node<CommitSetting::kAdminReserveKib>("admin_reserve_kbytes"),
+    number<65530>("max_map_count"),
+    number<65536>("mmap_min_addr"),
+    commit_node<CommitSetting::kLimitKib>("overcommit_kbytes"),
+    commit_node<CommitSetting::kMode>("overcommit_memory"),
+    commit_node<CommitSetting::kRatioPercent>("overcommit_ratio"),
+    number<0>("swappiness"),
+    commit_node<CommitSetting::kUserReserveKib>("user_reserve_kbytes"),
 };
 constexpr Node kFs[] = {
     number<9223372036854775807>("file-max"),

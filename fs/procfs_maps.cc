@@ -93,6 +93,7 @@ Result<void> append_flags(const Region& region, String& to) {
       {(region.flags & kRegionGrowsDown) != 0, "gd "},
       {(region.flags & kRegionLocked) != 0, "lo "},
       {(region.flags & kRegionDontFork) != 0, "dc "},
+      {region.is_accounted(), "ac "},
       {(region.flags & kRegionNoReserve) != 0, "nr "},
       {(region.flags & kRegionWipeOnFork) != 0, "wf "},
       {(region.flags & kRegionDontDump) != 0, "dd "},

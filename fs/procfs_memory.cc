@@ -1,5 +1,6 @@
 // Texts of /proc that tell of memory: meminfo, vmstat, buddyinfo, slabinfo, iomem.
 #include "fs/procfs_nodes.h"
+#include "vm/commit.h"
 #include "vm/frame.h"
 #include "vm/kmalloc.h"
 #include "vm/memory_map.h"
@@ -57,8 +58,8 @@ Result<void> generate_meminfo(String& to) {
       {"NFS_Unstable", 0},
       {"Bounce", 0},
       {"WritebackTmp", 0},
-      {"CommitLimit", to_kib(total / 2)},
-      {"Committed_AS", to_kib(anonymous)},
+      {"CommitLimit", to_kib(commit_limit_pages())},
+      {"Committed_AS", to_kib(committed_pages())},
       {"VmallocTotal", 34359738367},
       {"VmallocUsed", to_kib(frames.kernel_frames - frames.slab_frames)},
       {"VmallocChunk", 0},

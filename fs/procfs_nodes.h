@@ -12,6 +12,7 @@
 #include "fs/process_view.h"
 #include "lib/result.h"
 #include "lib/vec.h"
+#include "vm/commit.h"
 
 namespace holstein {
 
@@ -78,6 +79,10 @@ Result<void> generate_vmstat(String& to);
 Result<void> generate_buddyinfo(String& to);
 Result<void> generate_slabinfo(String& to);
 Result<void> generate_iomem(String& to);
+
+// /proc/sys/vm: see fs/procfs_overcommit.cc.
+Result<void> generate_commit_setting(CommitSetting which, String& to);
+Result<void> store_commit_setting(CommitSetting which, std::string_view text);
 
 // /proc/holstein, in debug kernels: see fs/procfs_holstein.cc.
 Result<void> store_check(std::string_view text, const Credentials& who);

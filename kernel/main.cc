@@ -26,6 +26,7 @@
 #include "lib/random.h"
 #include "proc/port.h"
 #include "uaccess/extable.h"
+#include "vm/commit.h"
 #include "vm/device_map.h"
 #include "vm/frame.h"
 #include "vm/kmalloc.h"
@@ -59,6 +60,7 @@ void start_memory() {
   x86::kernel_tables_release_spare();
   heap_init(VirtAddr(boot_info().heap_base_virtual), VirtAddr(kHeapWindowEnd));
   device_map_init(VirtAddr(boot_info().device_base_virtual), VirtAddr(kDeviceWindowEnd));
+  commit_init();
   log(LogLevel::kInfo, "memory: %lu MiB, %lu MiB free", frame_get_total_memory() >> 20,
       frame_get_free_memory() >> 20);
 }

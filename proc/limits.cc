@@ -4,6 +4,7 @@
 
 #include "proc/process.h"
 #include "proc/thread.h"
+#include "vm/privilege.h"
 
 namespace holstein {
 
@@ -57,6 +58,23 @@ void set_max_threads(std::uint64_t memory_bytes) {
   constexpr std::uint64_t kLeast = 20;
   thread_limit = std::clamp<std::uint64_t>(memory_bytes / (8 * kKernelStackBytes), kLeast,
                                            static_cast<std::uint64_t>(kPidMaxLimit));
+}
+
+void register_memory_privileges() {
+  set_memory_privileges([](MemoryPrivilege privilege) {
+    const Thread& thread = current_thread();
+    if (thread.is_kernel_thread()) {
+      return true;
+    }
+    const Identity& identity = thread.own_identity();
+    switch (privilege) {
+      case MemoryPrivilege::kUseReserve:
+        return identity.has(Capability::kSysAdmin);
+      case MemoryPrivilege::kLockWithoutLimit:
+        return identity.has(Capability::kIpcLock);
+    }
+    return false;
+  });
 }
 
 MemoryLimits process_memory_limits(Process& process) {

@@ -61,5 +61,7 @@ std::uint64_t current_limit(Resource resource);
 // Threads that may exist at once: their stacks take at most an eighth of memory, as on Linux.
 std::uint64_t max_threads();
 void set_max_threads(std::uint64_t memory_bytes);
+// At boot: tells vm/ which threads may go beyond the limits on memory.
+void register_memory_privileges();
 
 }  // namespace holstein

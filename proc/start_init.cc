@@ -43,6 +43,7 @@ Result<void> link_init(Thread& thread, PidRecord& record) {
 
 Result<void> processes_init() {
   set_max_threads(frame_get_total_memory());
+  register_memory_privileges();
   return futexes_init();
 }
 

@@ -39,6 +39,8 @@ AddressSpace::AddressSpace(PhysAddr root) : root_(root), mmap_base_(kUserLimit) 
 }
 
 AddressSpace::~AddressSpace() {
+  // Before the pages, which takes a while: what waits for this promise need not wait for them.
+  charge_.shrink_to(0);
   releases_under_way.fetch_add(1, std::memory_order_relaxed);
   {
     AddressSpaceList& list = address_space_list();
@@ -91,10 +93,6 @@ Result<void> AddressSpace::check_limits_locked(const Region& added) const {
   }
   if (added.is_private_writable()) {
     if ((regions_->private_writable_pages() + pages) > limits_.data >> kPageShift) {
-      return fail(Errno::kENOMEM);
-    }
-    // The heuristic of Linux's overcommit mode 0: only what can never be had is refused.
-    if ((added.flags & kRegionNoReserve) == 0 && pages > frame_get_total_memory() >> kPageShift) {
       return fail(Errno::kENOMEM);
     }
   }
@@ -155,6 +153,11 @@ bool AddressSpace::is_accessible(VirtAddr start, std::uint64_t size_bytes, Fault
     }
   }
   return true;
+}
+
+void AddressSpace::settle_charge_locked(CommitCharge added) {
+  charge_.absorb(std::move(added));
+  charge_.shrink_to(regions_->accounted_pages());
 }
 
 void AddressSpace::note_peaks_locked() {

@@ -10,6 +10,7 @@
 #include "lib/mutex.h"
 #include "lib/ref.h"
 #include "lib/result.h"
+#include "vm/commit.h"
 #include "vm/paging.h"
 #include "vm/region.h"
 #include "vm/table_range.h"
@@ -86,6 +87,7 @@ struct AddressSpaceStats {
 // Invariants beside I1 to I4, checked by validate_address_space() (vm/walker.h):
 //   A1. Every present leaf lies in a region whose rights allow what the leaf allows.
 //   A2. The root's counts are the sums over its leaves.
+//   A3. charge_ is what the accounted regions need.
 class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::list_base_hook<> {
  public:
   // An empty space. ENOMEM.
@@ -172,6 +174,7 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
   Result<void> exclusive_regions_locked() REQUIRES(lock_);
   // ENOMEM where `added_pages` more, less `replaced_pages`, would pass a limit.
   Result<void> check_limits_locked(const Region& added) const REQUIRES(lock_);
+  Result<RefPtr<PageCache>> make_shared_memory_locked(const Region& region) const REQUIRES(lock_);
   Result<std::uint64_t> choose_address_locked(const MapRequest& request,
                                               std::uint64_t size_bytes) const REQUIRES(lock_);
   Result<void> unmap_locked(std::uint64_t start, std::uint64_t end) REQUIRES(lock_);
@@ -190,12 +193,19 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
   FaultOutcome serve_fault_locked(const Region& region, VirtAddr address, FaultAccess access,
                                   bool force) REQUIRES_SHARED(lock_);
   void note_peaks_locked() REQUIRES(lock_);
+  // `pages` more of committed memory for a change that is about to be made. ENOMEM.
+  Result<CommitCharge> charge_locked(std::uint64_t pages) const REQUIRES(lock_) {
+    return CommitCharge::request(pages, regions_->total_pages());
+  }
+  // After the change: takes `added` over and gives back what the regions do not need (A3).
+  void settle_charge_locked(CommitCharge added = {}) REQUIRES(lock_);
 
   mutable RwMutex lock_{LockRank::kAddressSpace};
   const PhysAddr root_;
   // Serialises changes of this space's tables by faults, which hold lock_ shared only.
   SpinLock tables_lock_{LockRank::kTable};
   RefPtr<RegionMap> regions_ GUARDED_BY(lock_);
+  CommitCharge charge_ GUARDED_BY(lock_);
   MemoryLimits limits_ GUARDED_BY(lock_);
   ProgramLayout layout_ GUARDED_BY(lock_);
   std::uint64_t break_ GUARDED_BY(lock_) = 0;

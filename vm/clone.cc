@@ -45,6 +45,9 @@ Result<void> drop_special_pages(const RegionMap& parent, PhysAddr child_root) {
 Result<RefPtr<AddressSpace>> AddressSpace::fork() {
   WriteGuard guard(lock_);
   TRY_ASSIGN(RefPtr<RegionMap> child_regions, regions_for_child(regions_));
+  // One addition, whatever the regions are.
+  TRY_ASSIGN(CommitCharge charge,
+             CommitCharge::inherit(child_regions->accounted_pages(), regions_->total_pages()));
   const PhysAddr child_root = paging_clone_directory(root_);
   // Also after a failure: some of the parent's entries may have lost the right to write.
   tlb_flush_user(root_);
@@ -59,6 +62,7 @@ Result<RefPtr<AddressSpace>> AddressSpace::fork() {
   RefPtr<AddressSpace> result = RefPtr<AddressSpace>::adopt(child);
   WriteGuard child_guard(child->lock_);
   child->regions_ = std::move(child_regions);
+  child->charge_ = std::move(charge);
   child->limits_ = limits_;
   child->layout_ = layout_;
   child->break_ = break_;

@@ -144,8 +144,9 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
                                            : PageCache::Missing::kCreate;
     Result<PhysAddr> frame = region.cache->get_page(region.cache_page_at(page.value()), missing);
     if (!frame) {
-      return frame.error() == Errno::kENXIO ? FaultOutcome::kBeyondFile
-                                            : FaultOutcome::kOutOfMemory;
+      // Beyond the end, or more than the file system or the commit limit has room for: SIGBUS.
+      const bool is_refused = frame.error() == Errno::kENXIO || frame.error() == Errno::kENOSPC;
+      return is_refused ? FaultOutcome::kBeyondFile : FaultOutcome::kOutOfMemory;
     }
     held = HeldPage(*frame);
   }
@@ -235,10 +236,15 @@ const Region* AddressSpace::grow_stack_locked(VirtAddr address) {
   added.end = old_start;
   added.protection = region->protection;
   added.flags = region->flags;
-  if (!check_limits_locked(added) || !exclusive_regions_locked()) {
+  if (!check_limits_locked(added)) {
+    return nullptr;
+  }
+  Result<CommitCharge> charge = charge_locked(added.is_accounted() ? added.size_pages() : 0);
+  if (!charge || !exclusive_regions_locked()) {
     return nullptr;
   }
   regions_->grow_down(old_start, start);
+  settle_charge_locked(std::move(*charge));
   note_peaks_locked();
   return regions_->find(address);
 }

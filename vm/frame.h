@@ -183,8 +183,9 @@ inline constexpr std::uint32_t kMaxFrameReferences = 0xffff'0000;
 // Drops an owner of a data frame; the last one frees it. Not for tables: see paging_drop_table.
 void frame_release(Frame& frame);
 
-std::uint64_t frame_get_total_memory();  // bytes of RAM, reserved included
-std::uint64_t frame_get_free_memory();   // bytes
+std::uint64_t frame_get_total_memory();   // bytes of RAM, reserved included
+std::uint64_t frame_get_usable_memory();  // bytes of RAM without the reserved (MemTotal)
+std::uint64_t frame_get_free_memory();    // bytes
 
 struct frame_stats_t {
   std::uint64_t total_frames;

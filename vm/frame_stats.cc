@@ -12,6 +12,10 @@ constinit FrameTotals frame_totals = {};
 
 std::uint64_t frame_get_total_memory() { return frame_totals.total_frames << kPageShift; }
 
+std::uint64_t frame_get_usable_memory() {
+  return (frame_totals.total_frames - frame_totals.reserved_frames) << kPageShift;
+}
+
 std::uint64_t frame_get_free_memory() {
   return (buddy::free_frames() + frame_count_cached()) << kPageShift;
 }

@@ -42,6 +42,22 @@ Result<std::uint64_t> AddressSpace::choose_address_locked(const MapRequest& requ
   return found;
 }
 
+// The pages behind a shared anonymous region. They are promised as a whole, or each as it comes
+// where the region was asked for without a promise.
+Result<RefPtr<PageCache>> AddressSpace::make_shared_memory_locked(const Region& region) const {
+  RefPtr<PageCache> cache;
+  if ((region.flags & kRegionNoReserve) != 0) {
+    TRY_ASSIGN(cache, PageCache::create());
+  } else {
+    TRY_ASSIGN(CommitCharge charge, charge_locked(region.size_pages()));
+    TRY_ASSIGN(cache, PageCache::create_promised(std::move(charge)));
+  }
+  if (!cache->resize(region.size_bytes())) {
+    return fail(Errno::kENOMEM);  // larger than any file can be
+  }
+  return cache;
+}
+
 Result<VirtAddr> AddressSpace::map(MapRequest request) {
   if (request.size_bytes == 0) {
     return fail(Errno::kEINVAL);
@@ -57,15 +73,15 @@ Result<VirtAddr> AddressSpace::map(MapRequest request) {
     if (request.cache_offset_bytes > INT64_MAX - size_bytes) {
       return fail(Errno::kEOVERFLOW);
     }
-  } else if ((request.flags & kRegionShared) != 0) {
-    TRY_ASSIGN(request.cache, PageCache::create());
-    TRY(request.cache->resize(size_bytes));
+  }
+  if (overcommit_mode() == OvercommitMode::kStrict) {
+    request.flags &= ~static_cast<std::uint32_t>(kRegionNoReserve);
   }
   Region region;
   region.protection = request.protection;
   region.max_protection = request.max_protection;
+  region.cache_page = request.cache ? request.cache_offset_bytes >> kPageShift : 0;
   region.cache = std::move(request.cache);
-  region.cache_page = region.cache ? request.cache_offset_bytes >> kPageShift : 0;
   region.file = std::move(request.file);
   bool populate = request.populate;
   {
@@ -75,6 +91,13 @@ Result<VirtAddr> AddressSpace::map(MapRequest request) {
     TRY_ASSIGN(region.start, choose_address_locked(request, size_bytes));
     region.end = region.start + size_bytes;
     TRY(check_limits_locked(region));
+    if (!region.cache && region.is_shared()) {
+      TRY_ASSIGN(region.cache, make_shared_memory_locked(region));
+    }
+    region.account_if_writable();
+    const std::uint64_t needed = region.is_accounted() ? region.size_pages() : 0;
+    const std::uint64_t replaced = regions_->accounted_pages_in(region.start, region.end);
+    TRY_ASSIGN(CommitCharge added, charge_locked(needed > replaced ? needed - replaced : 0));
     const bool replaces = !regions_->is_free(region.start, region.end);
     if (replaces) {
       TRY(make_range_exclusive(root_, VirtAddr(region.start), VirtAddr(region.end),
@@ -85,6 +108,7 @@ Result<VirtAddr> AddressSpace::map(MapRequest request) {
     if (replaces) {
       unmap_range(root_, VirtAddr(region.start), VirtAddr(region.end));
     }
+    settle_charge_locked(std::move(added));
     note_peaks_locked();
   }
   if (populate && region.protection != 0) {

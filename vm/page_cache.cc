@@ -41,6 +41,14 @@ Result<RefPtr<PageCache>> PageCache::create() {
   return RefPtr<PageCache>::adopt(cache);
 }
 
+Result<RefPtr<PageCache>> PageCache::create_promised(CommitCharge charge) {
+  TRY_ASSIGN(RefPtr<PageCache> cache, create());
+  MutexGuard guard(cache->lock_);
+  cache->charge_ = std::move(charge);
+  cache->is_promised_ = true;
+  return cache;
+}
+
 PageCache::~PageCache() {
   MutexGuard guard(lock_);
   remove_pages_locked(0, PageTree::kMaxIndex + 1);
@@ -54,7 +62,14 @@ void PageCache::remove_pages_locked(std::uint64_t first, std::uint64_t end) {
     breathe(index);
     return true;
   });
+  note_removed_locked(removed);
+}
+
+void PageCache::note_removed_locked(std::uint64_t removed) {
   pages_.fetch_sub(removed, std::memory_order_relaxed);
+  if (!is_promised_) {
+    charge_.shrink_to(charge_.pages() - removed);
+  }
 }
 
 void PageCache::clear_part_locked(std::uint64_t start, std::uint64_t end) {
@@ -79,18 +94,32 @@ Result<PhysAddr> PageCache::find_or_create_locked(std::uint64_t index, Contents 
   if (frame.is_null()) {
     return fail(Errno::kENOMEM);
   }
-  const Result<PhysAddr*> slot = tree_.make_slot(index);
-  if (!slot.has_value()) {
+  if (Result<void> put = put_page_locked(index, frame); !put) {
     frame_free(frame);
-    return fail(slot.error());
+    return fail(put.error());
   }
   if (contents == Contents::kCleared) {
     clear_frame(frame);
   }
-  frame_of(frame).cached = {.cache = this, .index = index};
-  **slot = frame;
-  pages_.fetch_add(1, std::memory_order_relaxed);
   return frame;
+}
+
+Result<void> PageCache::put_page_locked(std::uint64_t index, PhysAddr frame) {
+  CommitCharge added;
+  if (!is_promised_) {
+    Result<CommitCharge> charge = CommitCharge::request(1, 0);
+    if (!charge) {
+      return fail(Errno::kENOSPC);
+    }
+    added = std::move(*charge);
+  }
+  TRY_ASSIGN(PhysAddr * slot, tree_.make_slot(index));
+  charge_.absorb(std::move(added));
+  frame_set_kind(frame, FrameKind::kPageCache);
+  frame_of(frame).cached = {.cache = this, .index = index};
+  *slot = frame;
+  pages_.fetch_add(1, std::memory_order_relaxed);
+  return {};
 }
 
 Result<void> PageCache::resize(std::uint64_t size_bytes) {
@@ -152,12 +181,7 @@ Result<void> PageCache::adopt_page(std::uint64_t index, PhysAddr frame) {
   if (!tree_.find(index).is_null()) {
     return fail(Errno::kEEXIST);
   }
-  TRY_ASSIGN(PhysAddr * slot, tree_.make_slot(index));
-  frame_set_kind(frame, FrameKind::kPageCache);
-  frame_of(frame).cached = {.cache = this, .index = index};
-  *slot = frame;
-  pages_.fetch_add(1, std::memory_order_relaxed);
-  return {};
+  return put_page_locked(index, frame);
 }
 
 bool PageCache::has_page(std::uint64_t index) {
@@ -258,7 +282,7 @@ Result<void> PageCache::punch_hole(std::uint64_t offset, std::uint64_t size_byte
                  clear_frame(frame);
                  return false;
                });
-  pages_.fetch_sub(removed, std::memory_order_relaxed);
+  note_removed_locked(removed);
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include "lib/mutex.h"
 #include "lib/ref.h"
 #include "lib/result.h"
+#include "vm/commit.h"
 #include "vm/frame.h"
 #include "vm/page_tree.h"
 
@@ -17,10 +18,13 @@ namespace holstein {
 // A sparse map from page index to frame: a radix tree of 64-way nodes. Holes read as zeros. Each
 // page in it holds one reference to its frame (the cache's own hold, I1).
 //
-// It is the whole store of tmpfs files and of shared anonymous memory: nothing is written back.
+// It is the whole store of tmpfs files and of shared anonymous memory: nothing is written back. So
+// each of its pages counts as committed memory, from when it is made on.
 class PageCache : public RefCounted<PageCache> {
  public:
   static Result<RefPtr<PageCache>> create();
+  // One whose pages, as many as `charge` has, are promised already: making one needs no other.
+  static Result<RefPtr<PageCache>> create_promised(CommitCharge charge);
   ~PageCache();
 
   std::uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_acquire); }
@@ -32,12 +36,13 @@ class PageCache : public RefCounted<PageCache> {
 
   // The frame of page `index` with a reference for the caller. A hole becomes a zeroed page
   // for kCreate, else gives the zero frame (which takes no reference). ENXIO: beyond the last page.
+  // ENOSPC: the page would pass the commit limit. ENOMEM.
   enum class Missing : std::uint8_t { kCreate, kZeroFrame };
   [[nodiscard]] Result<PhysAddr> get_page(std::uint64_t index, Missing missing) EXCLUDES(lock_);
 
   // Puts a whole initialised frame (refs 1, the caller's reference passes to the cache) at `index`,
   // which must be a hole: how the initramfs is adopted in place. Does not change the size. EEXIST,
-  // ENOMEM, EFBIG: the frame stays with the caller.
+  // ENOMEM, ENOSPC, EFBIG: the frame stays with the caller.
   [[nodiscard]] Result<void> adopt_page(std::uint64_t index, PhysAddr frame) EXCLUDES(lock_);
 
   // Bytes for read() and write(). read_at: bytes done, short at the end of the file. write_at grows
@@ -59,19 +64,27 @@ class PageCache : public RefCounted<PageCache> {
   PageCache() = default;
 
   // The frame at `index`, a cleared one (or, where `contents` says so, one with undefined contents)
-  // where there was a hole. ENOMEM.
+  // where there was a hole. ENOMEM, ENOSPC.
   enum class Contents : std::uint8_t { kCleared, kUndefined };
   Result<PhysAddr> find_or_create_locked(std::uint64_t index, Contents contents) REQUIRES(lock_);
   // Drops the pages [first, end).
   void remove_pages_locked(std::uint64_t first, std::uint64_t end) REQUIRES(lock_);
+  // Counts `removed` pages less.
+  void note_removed_locked(std::uint64_t removed) REQUIRES(lock_);
   // Zeroes [start, end), which lies in one page, where that page is present.
   void clear_part_locked(std::uint64_t start, std::uint64_t end) REQUIRES(lock_);
   // Zeroes what a mapping may have written into the last page beyond the end of the file, up to
   // `limit`: it becomes readable when the file grows.
   void clear_beyond_end_locked(std::uint64_t limit) REQUIRES(lock_);
 
+  // Puts `frame`, of kind kPageCache, at `index`, a hole, and charges for it. ENOMEM, ENOSPC,
+  // EFBIG.
+  Result<void> put_page_locked(std::uint64_t index, PhysAddr frame) REQUIRES(lock_);
+
   mutable Mutex lock_{LockRank::kPageCache};
   PageTree tree_ GUARDED_BY(lock_);
+  CommitCharge charge_ GUARDED_BY(lock_);
+  bool is_promised_ GUARDED_BY(lock_) = false;  // charge_ is for all pages, not for those present
   // Changed under lock_; the size may be read without.
   std::atomic<std::uint64_t> size_bytes_ = 0;
   std::atomic<std::uint64_t> pages_ = 0;

@@ -26,6 +26,7 @@ Result<void> AddressSpace::protect(VirtAddr start, std::uint64_t size_bytes,
   std::uint64_t checked_end = first;
   std::uint32_t taken = 0;
   std::uint64_t new_private_pages = 0;
+  std::uint64_t new_accounted_pages = 0;
   for (const Region* region = regions_->find(start); checked_end < end;
        region = regions_->next(*region)) {
     if (region == nullptr || region->start > checked_end) {
@@ -39,8 +40,11 @@ Result<void> AddressSpace::protect(VirtAddr start, std::uint64_t size_bytes,
     checked_end = region->end;
     taken |= region->protection & ~protection;
     if (!region->is_shared() && !region->is_private_writable() && (protection & kProtWrite) != 0) {
-      new_private_pages +=
+      const std::uint64_t pages =
           (std::min(end, region->end) - std::max(first, region->start)) >> kPageShift;
+      new_private_pages += pages;
+      new_accounted_pages +=
+          region->is_accounted() || (region->flags & kRegionNoReserve) != 0 ? 0 : pages;
     }
   }
   if (!result.has_value()) {
@@ -56,13 +60,16 @@ Result<void> AddressSpace::protect(VirtAddr start, std::uint64_t size_bytes,
   if (regions_->count() + 2 > kMaxRegions) {
     return fail(Errno::kENOMEM);
   }
+  TRY_ASSIGN(CommitCharge added, charge_locked(new_accounted_pages));
   if (taken != 0) {
     TRY(make_range_exclusive(root_, start, VirtAddr(end), WholeTables::kCopy));
   }
   TRY(exclusive_regions_locked());
   TRY(regions_->modify(first, end, &protection, [](void* context, Region& region) {
     region.protection = *static_cast<std::uint32_t*>(context);
+    region.account_if_writable();
   }));
+  settle_charge_locked(std::move(added));
   if (taken != 0) {
     restrict_range(root_, start, VirtAddr(end),
                    {.is_accessible = protection != 0,

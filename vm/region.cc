@@ -88,6 +88,7 @@ Result<RefPtr<RegionMap>> RegionMap::copy() const {
   map->private_writable_pages_ = private_writable_pages_;
   map->fork_special_regions_ = fork_special_regions_;
   map->locked_pages_ = locked_pages_;
+  map->accounted_pages_ = accounted_pages_;
   return map;
 }
 
@@ -120,6 +121,17 @@ const Region* RegionMap::previous(const Region& region) const {
 bool RegionMap::is_free(std::uint64_t start, std::uint64_t end) const {
   const Region* region = first_above(VirtAddr(start));
   return region == nullptr || region->start >= end;
+}
+
+std::uint64_t RegionMap::accounted_pages_in(std::uint64_t start, std::uint64_t end) const {
+  std::uint64_t pages = 0;
+  for (const Region* region = first_above(VirtAddr(start));
+       region != nullptr && region->start < end; region = next(*region)) {
+    if (region->is_accounted()) {
+      pages += (std::min(end, region->end) - std::max(start, region->start)) >> kPageShift;
+    }
+  }
+  return pages;
 }
 
 std::uint64_t RegionMap::find_gap_top_down(std::uint64_t size_bytes, std::uint64_t low,
@@ -164,6 +176,7 @@ void RegionMap::add_to_totals(const Region& region) {
   total_pages_ += region.size_pages();
   private_writable_pages_ += region.is_private_writable() ? region.size_pages() : 0;
   locked_pages_ += (region.flags & kRegionLocked) != 0 ? region.size_pages() : 0;
+  accounted_pages_ += region.is_accounted() ? region.size_pages() : 0;
   fork_special_regions_ += (region.flags & kForkSpecialFlags) != 0 ? 1 : 0;
 }
 
@@ -171,6 +184,7 @@ void RegionMap::subtract_from_totals(const Region& region) {
   total_pages_ -= region.size_pages();
   private_writable_pages_ -= region.is_private_writable() ? region.size_pages() : 0;
   locked_pages_ -= (region.flags & kRegionLocked) != 0 ? region.size_pages() : 0;
+  accounted_pages_ -= region.is_accounted() ? region.size_pages() : 0;
   fork_special_regions_ -= (region.flags & kForkSpecialFlags) != 0 ? 1 : 0;
 }
 
@@ -302,6 +316,7 @@ void RegionMap::validate() const {
   std::uint64_t total = 0;
   std::uint64_t private_writable = 0;
   std::uint64_t locked = 0;
+  std::uint64_t accounted = 0;
   std::size_t special = 0;
   const Region* before = nullptr;
   for (const Region& region : tree_) {
@@ -313,12 +328,14 @@ void RegionMap::validate() const {
     total += region.size_pages();
     private_writable += region.is_private_writable() ? region.size_pages() : 0;
     locked += (region.flags & kRegionLocked) != 0 ? region.size_pages() : 0;
+    accounted += region.is_accounted() ? region.size_pages() : 0;
     special += (region.flags & kForkSpecialFlags) != 0 ? 1 : 0;
     before = &region;
   }
   HOLSTEIN_ASSERT(total == total_pages_);
   HOLSTEIN_ASSERT(private_writable == private_writable_pages_);
   HOLSTEIN_ASSERT(locked == locked_pages_);
+  HOLSTEIN_ASSERT(accounted == accounted_pages_);
   HOLSTEIN_ASSERT(special == fork_special_regions_);
 }
 

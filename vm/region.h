@@ -32,6 +32,8 @@ enum RegionFlag : std::uint32_t {
   kRegionStack = 1 << 9,  // the main thread's
   kRegionVdso = 1 << 10,
   kRegionDontDump = 1 << 11,
+  // Its pages are charged as committed (vm/commit.h): from when it first was private and writable.
+  kRegionAccounted = 1 << 12,
 };
 // Regions that a child does not get as they are.
 inline constexpr std::uint32_t kForkSpecialFlags =
@@ -70,8 +72,16 @@ struct Region : boost::intrusive::set_base_hook<boost::intrusive::optimize_size<
   std::uint64_t cache_page_at(std::uint64_t address) const {
     return cache_page + ((address - start) >> kPageShift);
   }
-  // Counts towards RLIMIT_DATA and the commit limit: private and writable.
+  // Counts towards RLIMIT_DATA: private and writable.
   bool is_private_writable() const { return !is_shared() && (protection & kProtWrite) != 0; }
+  bool is_accounted() const { return (flags & kRegionAccounted) != 0; }
+  // What private writable memory is from now on, unless it was asked for without a promise. It
+  // stays so when the right to write is taken away again, because its pages may have been written.
+  void account_if_writable() {
+    if (is_private_writable() && (flags & kRegionNoReserve) == 0) {
+      flags |= kRegionAccounted;
+    }
+  }
 };
 
 struct RegionBefore {
@@ -84,8 +94,9 @@ using RegionTree = boost::intrusive::set<Region, boost::intrusive::compare<Regio
 //
 // One object may be owned by several address spaces (fork shares it); it is immutable while it has
 // more than one owner: AddressSpace::exclusive_regions_locked() copies it first. Invariants,
-// checked by validate(): sorted, disjoint, page-aligned, inside user space; `total_pages` and
-// `private_writable_pages` are the sums over the regions; neighbours that are alike are merged.
+// checked by validate(): sorted, disjoint, page-aligned, inside user space; `total_pages`,
+// `private_writable_pages` and `accounted_pages` are the sums over the regions; neighbours that are
+// alike are merged.
 class RegionMap : public RefCounted<RegionMap> {
  public:
   static Result<RefPtr<RegionMap>> create();
@@ -126,6 +137,10 @@ class RegionMap : public RefCounted<RegionMap> {
   std::uint64_t total_pages() const { return total_pages_; }
   std::uint64_t private_writable_pages() const { return private_writable_pages_; }
   std::uint64_t locked_pages() const { return locked_pages_; }
+  // Of regions with kRegionAccounted.
+  std::uint64_t accounted_pages() const { return accounted_pages_; }
+  // The part of accounted_pages() in [start, end).
+  std::uint64_t accounted_pages_in(std::uint64_t start, std::uint64_t end) const;
   // Regions with one of kForkSpecialFlags.
   std::size_t fork_special_regions() const { return fork_special_regions_; }
   // Panics unless the invariants above hold.
@@ -145,6 +160,7 @@ class RegionMap : public RefCounted<RegionMap> {
   std::uint64_t total_pages_ = 0;
   std::uint64_t private_writable_pages_ = 0;
   std::uint64_t locked_pages_ = 0;
+  std::uint64_t accounted_pages_ = 0;
   std::size_t fork_special_regions_ = 0;
 };
 

@@ -31,6 +31,10 @@ Result<std::uint64_t> AddressSpace::move_locked(const Region& region, std::uint6
                                                 std::uint64_t new_start, bool keep_old) {
   Region moved;
   describe_part(moved, region, old_start, new_start, new_size);
+  const std::uint64_t freed_size = keep_old ? 0 : old_size;
+  TRY_ASSIGN(CommitCharge added, charge_locked(moved.is_accounted() && new_size > freed_size
+                                                   ? (new_size - freed_size) >> kPageShift
+                                                   : 0));
   const std::uint64_t old_end = old_start + old_size;
   const std::uint64_t kept_size = std::min(old_size, new_size);
   TRY(make_range_exclusive(root_, VirtAddr(old_start), VirtAddr(old_end), WholeTables::kCopy));
@@ -43,6 +47,7 @@ Result<std::uint64_t> AddressSpace::move_locked(const Region& region, std::uint6
   }
   TRY(changed->insert(moved));
   regions_ = std::move(changed);
+  settle_charge_locked(std::move(added));
   move_range(root_, VirtAddr(old_start), VirtAddr(new_start), kept_size);
   unmap_range(root_, VirtAddr(old_start), VirtAddr(old_end));
   note_peaks_locked();
@@ -111,8 +116,10 @@ Result<VirtAddr> AddressSpace::remap(VirtAddr old_start, std::uint64_t old_bytes
         regions_->find_gap_bottom_up(more.size_bytes(), more.start, more.end, kPageSize) ==
             more.start) {
       more.cache_page = more.cache ? region->cache_page_at(start) + (old_size >> kPageShift) : 0;
+      TRY_ASSIGN(CommitCharge charge, charge_locked(more.is_accounted() ? more.size_pages() : 0));
       TRY(exclusive_regions_locked());
       TRY(regions_->insert(more));
+      settle_charge_locked(std::move(charge));
       note_peaks_locked();
       return old_start;
     }

@@ -18,6 +18,7 @@ Result<void> AddressSpace::unmap_locked(std::uint64_t start, std::uint64_t end) 
   TRY(exclusive_regions_locked());
   TRY(regions_->remove(start, end));
   unmap_range(root_, VirtAddr(start), VirtAddr(end));
+  settle_charge_locked();
   return {};
 }
 
@@ -56,13 +57,19 @@ VirtAddr AddressSpace::set_break(VirtAddr wanted) {
     region.end = new_end;
     region.protection = kProtRead | kProtWrite;
     region.flags = kRegionHeap | default_map_flags_;
+    region.account_if_writable();
     // The gap of a stack above must stay free as well, and one page between heap and neighbour.
     if (new_end > kUserLimit - kPageSize ||
         regions_->find_gap_bottom_up(new_end - old_end + kPageSize, old_end, new_end + kPageSize,
                                      kPageSize) != old_end ||
-        !check_limits_locked(region) || !exclusive_regions_locked() || !regions_->insert(region)) {
+        !check_limits_locked(region)) {
       return VirtAddr(break_);
     }
+    Result<CommitCharge> added = charge_locked(region.is_accounted() ? region.size_pages() : 0);
+    if (!added || !exclusive_regions_locked() || !regions_->insert(region)) {
+      return VirtAddr(break_);
+    }
+    settle_charge_locked(std::move(*added));
     note_peaks_locked();
   }
   break_ = wanted.value();

@@ -33,6 +33,11 @@ class StressTest(unittest.TestCase):
         output = self.run_program("vm_soak", ["12"], 256)
         self.assertIn("checked to the page and object", output)
 
+    @unittest.skipUnless(os.environ["HOLSTEIN_STRESS"] == "overcommit", "another target")
+    def test_strict_overcommit_counts_exactly(self):
+        output = self.run_program("overcommit", [], 512)
+        self.assertTrue(output.endswith("0 wrong\n"), output)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -31,7 +31,14 @@ class World {
     current().space->activate();
   }
 
-  ~World() { paging_switch_directory(paging_kernel_directory()); }
+  ~World() {
+    paging_switch_directory(paging_kernel_directory());
+    processes_.clear();
+    for (TestFile& file : files_) {
+      file.cache.reset();
+    }
+    HOLSTEIN_ASSERT(committed_pages() == 0);
+  }
 
   void run(const Step& step) {
     if (step.kind == StepKind::kFailNext) {
