@@ -1,8 +1,10 @@
 // Wait queues: how a thread sleeps until something happens, without losing a wake-up.
 //
-// The order that makes it safe: a waiter is put into the queue and its thread marked as blocked
-// *before* the condition is looked at; wake-ups make the thread runnable again, so a wake-up
-// between the look and the sleep turns the sleep into a no-op.
+// The order that makes it safe: the thread is marked as blocked, *then* put into the queue, and
+// only then the condition is looked at. A wake-up takes the thread out of the queue and makes it
+// runnable again, so whoever is not in the queue does not sleep: were the mark made second, a
+// wake-up between the two (an interrupt's, for a condition that is not there yet) would be
+// forgotten, and the thread would sleep where no wake-up finds it.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +55,7 @@ class Waiter {
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
 
-  // Enters `queue` at its end unless this is in it already.
+  // Enters `queue` at its end unless this is in it already. After port::prepare_to_block().
   void enter(WaitQueue& queue);
   void leave();
 
@@ -87,8 +89,8 @@ class WaitQueue {
     }
     Waiter waiter;
     while (true) {
-      waiter.enter(*this);
       port::prepare_to_block(sleep);
+      waiter.enter(*this);
       if (ready()) {
         port::cancel_block();
         return {};

@@ -20,11 +20,19 @@ struct FakeThread {
   bool signal = false;
   bool fatal_signal = false;
   std::uint64_t blocks = 0;
+  void (*interrupt)(void* context) = nullptr;
+  void* interrupt_context = nullptr;
 };
 
 thread_local FakeThread this_thread;
 
 FakeThread& fake_of(Thread* thread) { return *reinterpret_cast<FakeThread*>(thread); }
+
+void be_interrupted() {
+  if (this_thread.interrupt != nullptr) {
+    this_thread.interrupt(this_thread.interrupt_context);
+  }
+}
 
 }  // namespace
 
@@ -45,6 +53,11 @@ void signal_taken() {
   this_thread.fatal_signal = false;
 }
 
+void interrupt_while_blocking(void (*interrupt)(void* context), void* context) {
+  this_thread.interrupt = interrupt;
+  this_thread.interrupt_context = context;
+}
+
 std::uint64_t times_blocked() { return this_thread.blocks; }
 
 }  // namespace fake
@@ -54,8 +67,12 @@ namespace port {
 Thread* current_thread() { return reinterpret_cast<Thread*>(&this_thread); }
 
 void prepare_to_block(Sleep) {
-  const std::lock_guard guard(this_thread.mutex);
-  this_thread.blocked = true;
+  be_interrupted();
+  {
+    const std::lock_guard guard(this_thread.mutex);
+    this_thread.blocked = true;
+  }
+  be_interrupted();
 }
 
 void cancel_block() {
