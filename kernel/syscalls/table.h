@@ -1,4 +1,4 @@
-// The table of system calls: each is declared once, in table.cc, by its number, its name and its
+// The table of system calls: each is declared once, in table.inc, by its number, its name and its
 // handler. Dispatch, tracing, the pointer matrix and the fuzzer's grammar read the same table.
 #pragma once
 
@@ -21,7 +21,8 @@ struct SystemCall {
   std::uint8_t argument_count;
   const char* name;
   ArgumentInfo arguments[kMaxArguments];
-  // Makes the handler's parameters from the registers and calls it.
+  // Makes the handler's parameters from the registers and calls it. Null in what describe_handler()
+  // gives.
   SystemCallResult (*invoke)(UserRegisters& registers);
 };
 
@@ -67,20 +68,27 @@ constexpr void describe(SystemCall& call) {
   }
 }
 
+// What a handler's type alone says of a call.
+template <class Function>
+struct Signature;
+template <class... Parameters>
+struct Signature<SystemCallResult (*)(Parameters...)> {
+  static_assert(offset_of_parameter<Parameters...>(sizeof...(Parameters)) <= kMaxArguments);
+
+  static constexpr SystemCall describe_call(std::uint32_t number, const char* name) {
+    SystemCall call = {
+        .number = number, .argument_count = 0, .name = name, .arguments = {}, .invoke = nullptr};
+    (describe<Parameters>(call), ...);
+    return call;
+  }
+};
+
 template <auto kHandler, class Function>
 struct Adapter;
 template <auto kHandler, class... Parameters>
 struct Adapter<kHandler, SystemCallResult (*)(Parameters...)> {
-  static_assert(offset_of_parameter<Parameters...>(sizeof...(Parameters)) <= kMaxArguments);
-
   static SystemCallResult invoke(UserRegisters& registers) {
     return invoke_with(registers, std::index_sequence_for<Parameters...>());
-  }
-  static constexpr SystemCall describe_call(std::uint32_t number, const char* name) {
-    SystemCall call = {
-        .number = number, .argument_count = 0, .name = name, .arguments = {}, .invoke = invoke};
-    (describe<Parameters>(call), ...);
-    return call;
   }
 
  private:
@@ -98,7 +106,15 @@ struct Adapter<kHandler, SystemCallResult (*)(Parameters...)> {
 // The entry for `kHandler`, whose parameters say what the call's arguments are.
 template <auto kHandler>
 constexpr SystemCall system_call(std::uint32_t number, const char* name) {
-  return system_call_detail::Adapter<kHandler, decltype(kHandler)>::describe_call(number, name);
+  SystemCall call = system_call_detail::Signature<decltype(kHandler)>::describe_call(number, name);
+  call.invoke = system_call_detail::Adapter<kHandler, decltype(kHandler)>::invoke;
+  return call;
+}
+
+// The same without the handler itself, for programs that only talk about the table.
+template <class Handler>
+constexpr SystemCall describe_handler(std::uint32_t number, const char* name) {
+  return system_call_detail::Signature<Handler>::describe_call(number, name);
 }
 
 }  // namespace holstein
