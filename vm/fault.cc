@@ -315,6 +315,10 @@ Result<PhysAddr> AddressSpace::pin_page(VirtAddr address, FaultAccess access, bo
   if (region == nullptr) {
     return fail(Errno::kEFAULT);
   }
+  // The CPU reads where it may write; on behalf of others only what was declared readable is read.
+  if (!force && access == FaultAccess::kRead && (region->protection & kProtRead) == 0) {
+    return fail(Errno::kEFAULT);
+  }
   switch (serve_fault_locked(*region, address, access, force)) {
     case FaultOutcome::kResolved:
       break;

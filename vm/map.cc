@@ -8,11 +8,11 @@ Result<std::uint64_t> AddressSpace::choose_address_locked(const MapRequest& requ
                                                           std::uint64_t size_bytes) const {
   const std::uint64_t address = request.address.value();
   if (request.placement != MapRequest::Placement::kHint) {
-    if (!is_aligned(address, kPageSize)) {
-      return fail(Errno::kEINVAL);
-    }
     if (address > kUserLimit - size_bytes) {
       return fail(Errno::kENOMEM);
+    }
+    if (!is_aligned(address, kPageSize)) {
+      return fail(Errno::kEINVAL);
     }
     if (address < kMinMapAddress) {
       return fail(Errno::kEPERM);

@@ -78,6 +78,9 @@ Result<void> AddressSpace::lock_pages(VirtAddr start, std::uint64_t size_bytes, 
   if (size == 0) {
     return {};
   }
+  if (first + size < first) {
+    return fail(Errno::kEINVAL);
+  }
   if (first >= kUserLimit || size > kUserLimit - first) {
     return fail(Errno::kENOMEM);
   }

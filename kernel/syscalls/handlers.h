@@ -83,8 +83,9 @@ SystemCallResult sys_rename(UserPath old_path, UserPath new_path);
 SystemCallResult sys_readlinkat(DirectoryDescriptor directory, UserPath path,
                                 UserSpan<char, Direction::kOut> buffer);
 SystemCallResult sys_readlink(UserPath path, UserSpan<char, Direction::kOut> buffer);
-SystemCallResult sys_getdents64(FileDescriptor descriptor, UserBytesOut buffer);
-SystemCallResult sys_getcwd(UserSpan<char, Direction::kOut> buffer);
+SystemCallResult sys_getdents64(FileDescriptor descriptor, UserOut<std::byte> buffer,
+                                std::int32_t size_bytes);
+SystemCallResult sys_getcwd(UserOut<char> buffer, std::uint64_t size_bytes);
 SystemCallResult sys_chdir(UserPath path);
 SystemCallResult sys_fchdir(FileDescriptor descriptor);
 SystemCallResult sys_chroot(UserPath path);
@@ -292,7 +293,8 @@ SystemCallResult sys_pselect6(std::int32_t count, UserInOut<std::uint64_t> read,
 SystemCallResult sys_uname(UserOut<LinuxUtsname> to);
 SystemCallResult sys_sethostname(UserSpan<char, Direction::kIn> name);
 SystemCallResult sys_sysinfo(UserOut<LinuxSysinfo> to);
-SystemCallResult sys_getrandom(UserBytesOut buffer, FlagsArgument flags);
+SystemCallResult sys_getrandom(UserOut<std::byte> buffer, std::uint64_t size_bytes,
+                               FlagsArgument flags);
 SystemCallResult sys_syslog(int action, UserOut<char> buffer, std::int32_t size_bytes);
 SystemCallResult sys_prctl(int option, RawArgument argument2, RawArgument argument3,
                            RawArgument argument4, RawArgument argument5);

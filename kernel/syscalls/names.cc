@@ -124,19 +124,20 @@ SystemCallResult sys_readlink(UserPath path, UserSpan<char, Direction::kOut> buf
   return sys_readlinkat(kWorkingDirectory, path, buffer);
 }
 
-SystemCallResult sys_getdents64(FileDescriptor descriptor, UserBytesOut buffer) {
+// The count is an int of 32 bits; where none of it is left, no entry fits (EINVAL).
+SystemCallResult sys_getdents64(FileDescriptor descriptor, UserOut<std::byte> buffer,
+                                std::int32_t size_bytes) {
   TRY_ASSIGN(const RefPtr<File> file, usable_file_of(descriptor));
-  if (!buffer.in_range()) {
-    return fail(Errno::kEFAULT);
-  }
-  IoSink sink = IoSink::to_user(buffer.first(std::min<std::size_t>(buffer.size(), INT32_MAX)));
+  const UserBytesOut user = buffer.span(static_cast<std::size_t>(std::max(size_bytes, 0)));
+  IoSink sink = IoSink::to_user(user);
   return number(file->getdents64(sink));
 }
 
 // ---- Where a process stands
 // -----------------------------------------------------------------------------
 
-SystemCallResult sys_getcwd(UserSpan<char, Direction::kOut> buffer) {
+// Only as much of the buffer as the path needs has to be memory.
+SystemCallResult sys_getcwd(UserOut<char> buffer, std::uint64_t size_bytes) {
   FsContext& fs = current_thread().own_fs();
   const Path cwd = fs.cwd();
   String text;
@@ -145,10 +146,10 @@ SystemCallResult sys_getcwd(UserSpan<char, Direction::kOut> buffer) {
     return fail(Errno::kENOENT);
   }
   TRY(text.append(std::string_view("\0", 1)));
-  if (text.size() > buffer.size()) {
+  if (text.size() > size_bytes) {
     return fail(Errno::kERANGE);
   }
-  TRY(buffer.first(text.size()).copy_out(std::span<const char>(text.view())));
+  TRY(buffer.span(text.size()).copy_out(std::span<const char>(text.view())));
   return static_cast<std::int64_t>(text.size());
 }
 
@@ -192,7 +193,11 @@ Result<FetchedString> fetch_optional(const UserString& from) {
   if (from.is_null()) {
     return FetchedString();
   }
-  return FetchedString::fetch(from, kMaxPathBytes);
+  Result<FetchedString> text = FetchedString::fetch(from, kMaxPathBytes);
+  if (!text && text.error() == Errno::kENAMETOOLONG) {
+    return fail(Errno::kEINVAL);
+  }
+  return text;
 }
 
 }  // namespace

@@ -96,6 +96,9 @@ SystemCallResult poll_descriptors(UserSpan<LinuxPollfd, Direction::kInOut> list,
   if (list.size() > current_limit(Resource::kNofile)) {
     return fail(Errno::kEINVAL);
   }
+  if (!list.in_range()) {
+    return fail(Errno::kEFAULT);
+  }
   Vec<LinuxPollfd> entries;
   Vec<Watched> watched;
   TRY(entries.resize(list.size()));

@@ -1,4 +1,7 @@
 // Making, replacing, ending and waiting for processes; scheduling; limits.
+#include <algorithm>
+#include <cstddef>
+
 #include "fs/operations.h"
 #include "kernel/syscalls/handlers.h"
 #include "lib/format.h"
@@ -106,12 +109,23 @@ SystemCallResult sys_waitid(int which, ProcessNumber id, UserOut<SignalInfo> inf
     TRY(usage.put(result.usage));
   }
   if (!info.is_null()) {
-    // All zero where no child was ready (waitid(2)).
+    // All zero where no child was ready (waitid(2)). Written are the members that waitid() has, not
+    // the whole siginfo_t, of which a program may have less.
     const SignalInfo child =
         result.pid == 0
             ? SignalInfo{}
             : SignalInfo::from_child(result.code, result.pid, result.uid, result.value, 0, 0);
-    TRY(info.put(child));
+    const std::int32_t head[] = {child.signal, child.error, child.code};
+    const std::int32_t rest[] = {result.pid, static_cast<std::int32_t>(result.uid), result.value};
+    const UserOut<std::int32_t> words = info.field(&SignalInfo::signal);
+    constexpr std::size_t kFields = offsetof(SignalInfo, fields) / sizeof(std::int32_t);
+    TRY(words.span(std::size(head)).copy_out(head));
+    if (result.pid == 0) {
+      constexpr std::int32_t kNone[std::size(rest)] = {};
+      TRY(words.at(kFields).span(std::size(kNone)).copy_out(kNone));
+    } else {
+      TRY(words.at(kFields).span(std::size(rest)).copy_out(rest));
+    }
   }
   return 0;
 }
@@ -194,13 +208,16 @@ SystemCallResult sys_sched_getscheduler(ProcessNumber pid) {
   return kSchedOther;
 }
 SystemCallResult sys_sched_getparam(ProcessNumber pid, UserOut<std::int32_t> priority) {
+  if (priority.is_null()) {
+    return fail(Errno::kEINVAL);
+  }
   TRY(check_thread(pid));
   return done(priority.put(0));
 }
 // There are no real-time classes: asking for one is refused as it is for a user without the right.
 SystemCallResult sys_sched_setscheduler(ProcessNumber pid, int policy,
                                         UserIn<std::int32_t> priority) {
-  if (policy < 0) {
+  if (policy < 0 || priority.is_null()) {
     return fail(Errno::kEINVAL);
   }
   TRY_ASSIGN(const std::int32_t wanted, priority.get());
@@ -214,6 +231,9 @@ SystemCallResult sys_sched_setscheduler(ProcessNumber pid, int policy,
   return 0;
 }
 SystemCallResult sys_sched_setparam(ProcessNumber pid, UserIn<std::int32_t> priority) {
+  if (priority.is_null()) {
+    return fail(Errno::kEINVAL);
+  }
   TRY_ASSIGN(const std::int32_t wanted, priority.get());
   TRY(check_thread(pid));
   if (wanted != 0) {
@@ -250,12 +270,12 @@ SystemCallResult sys_sched_getaffinity(ProcessNumber pid, std::uint32_t size_byt
 }
 SystemCallResult sys_sched_setaffinity(ProcessNumber pid, std::uint32_t size_bytes,
                                        UserIn<std::byte> mask) {
-  if (size_bytes == 0) {
-    return fail(Errno::kEINVAL);
-  }
-  TRY_ASSIGN(const std::byte first, mask.get());
+  // As much as there is of a mask of 64 CPUs; the rest of a longer one is not read.
+  std::byte bits[sizeof(std::uint64_t)] = {};
+  const std::size_t count = std::min<std::size_t>(size_bytes, sizeof(bits));
+  TRY(mask.span(count).copy_in(std::span(bits).first(count)));
   TRY(check_thread(pid));
-  if ((first & std::byte{1}) == std::byte{0}) {
+  if ((bits[0] & std::byte{1}) == std::byte{0}) {
     return fail(Errno::kEINVAL);
   }
   return 0;

@@ -1,4 +1,7 @@
 // Signals: actions, masks, sending, waiting.
+#include <array>
+#include <bit>
+
 #include "kernel/syscalls/handlers.h"
 #include "proc/signal.h"
 
@@ -76,14 +79,27 @@ SystemCallResult sys_rt_sigtimedwait(UserIn<SignalMask> set, UserOut<SignalInfo>
   return received.signal;
 }
 
+namespace {
+
+// Of a siginfo_t the first 48 bytes carry something; a program may have no more than these.
+Result<SignalInfo> fetch_information(const UserIn<SignalInfo>& from) {
+  constexpr std::size_t kCarried = 48;
+  std::array<std::byte, sizeof(SignalInfo)> bytes{};
+  TRY(UserBytesIn::from_value(from.unsafe_address(), kCarried)
+          .copy_in(std::span(bytes).first(kCarried)));
+  return std::bit_cast<SignalInfo>(bytes);
+}
+
+}  // namespace
+
 SystemCallResult sys_rt_sigqueueinfo(ProcessNumber pid, SignalNumber signal,
                                      UserIn<SignalInfo> info) {
-  TRY_ASSIGN(const SignalInfo wanted, info.get());
+  TRY_ASSIGN(const SignalInfo wanted, fetch_information(info));
   return done(queue_signal(pid.number, signal.number, wanted));
 }
 SystemCallResult sys_rt_tgsigqueueinfo(ProcessNumber tgid, ProcessNumber tid, SignalNumber signal,
                                        UserIn<SignalInfo> info) {
-  TRY_ASSIGN(const SignalInfo wanted, info.get());
+  TRY_ASSIGN(const SignalInfo wanted, fetch_information(info));
   return done(queue_signal_to_thread(tgid.number, tid.number, signal.number, wanted));
 }
 

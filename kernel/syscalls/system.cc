@@ -58,7 +58,8 @@ SystemCallResult sys_sysinfo(UserOut<LinuxSysinfo> to) {
   return done(to.put(info));
 }
 
-SystemCallResult sys_getrandom(UserBytesOut buffer, FlagsArgument flags) {
+SystemCallResult sys_getrandom(UserOut<std::byte> buffer, std::uint64_t size_bytes,
+                               FlagsArgument flags) {
   constexpr std::uint32_t kNonBlock = 1;
   constexpr std::uint32_t kRandom = 2;
   constexpr std::uint32_t kInsecure = 4;
@@ -67,13 +68,19 @@ SystemCallResult sys_getrandom(UserBytesOut buffer, FlagsArgument flags) {
       (flags.bits & (kRandom | kInsecure)) == (kRandom | kInsecure)) {
     return fail(Errno::kEINVAL);
   }
-  const std::size_t wanted = std::min<std::size_t>(buffer.size(), INT32_MAX);
+  // As for read(2): a length beyond what one transfer moves is cut, a range that then reaches out
+  // of user space is refused.
+  const std::size_t wanted = std::min<std::uint64_t>(size_bytes, kMaxTransferBytes);
+  const UserBytesOut user = buffer.span(wanted);
+  if (!user.in_range()) {
+    return fail(Errno::kEFAULT);
+  }
   std::size_t total = 0;
   std::byte chunk[kChunkBytes];
   while (total < wanted) {
     const std::span<std::byte> part(chunk, std::min(kChunkBytes, wanted - total));
     random_bytes(part);
-    const std::size_t moved = buffer.subspan(total, part.size()).copy_out_partial(part);
+    const std::size_t moved = user.subspan(total, part.size()).copy_out_partial(part);
     total += moved;
     if (moved < part.size()) {
       break;
