@@ -2,6 +2,7 @@
 #include "fs/procfs_nodes.h"
 #include "vm/commit.h"
 #include "vm/frame.h"
+#include "vm/huge_page.h"
 #include "vm/kmalloc.h"
 #include "vm/memory_map.h"
 
@@ -58,6 +59,7 @@ Result<void> generate_meminfo(String& to) {
       {"NFS_Unstable", 0},
       {"Bounce", 0},
       {"WritebackTmp", 0},
+      {"AnonHugePages", to_kib(huge_page_count() * kFramesPerHugePage)},
       {"CommitLimit", to_kib(commit_limit_pages())},
       {"Committed_AS", to_kib(committed_pages())},
       {"VmallocTotal", 34359738367},

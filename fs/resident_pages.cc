@@ -26,15 +26,14 @@ ResidentPage next_resident_page(const AddressSpace& space, std::uint64_t address
     const PathSurvey survey = survey_path(space.root(), VirtAddr(address), 1);
     const std::uint64_t span = entry_span(survey.reached_level);
     const std::uint64_t span_start = align_down(address, span);
-    const bool is_leaf = survey.reached_level == 1 || survey.entry.is_huge();
-    if (!survey.entry.is_present() || !is_leaf) {
+    if (!survey.entry.is_present() || !is_leaf(survey.entry, survey.reached_level)) {
       address = span_start + span;
       continue;
     }
     const std::uint64_t stop = std::min(end, span_start + span);
     const PhysAddr frame = survey.entry.target() + (address - span_start);
     const Frame& descriptor = frame_of(survey.entry.target());
-    const std::uint32_t references = descriptor.refs.load(std::memory_order_relaxed);
+    const std::uint32_t references = owners_of(survey.entry);
     const bool is_file_page = descriptor.kind == FrameKind::kPageCache;
     // The page cache's own hold is no other user.
     const std::uint32_t users = is_file_page && references > 1 ? references - 1 : references;

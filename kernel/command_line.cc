@@ -113,6 +113,19 @@ const char* set_console(std::string_view value, KernelOptions& options) {
   return nullptr;
 }
 
+const char* set_huge_pages(std::string_view value, KernelOptions& options) {
+  if (value == "always") {
+    options.huge_pages = HugePagePolicy::kAlways;
+  } else if (value == "madvise") {
+    options.huge_pages = HugePagePolicy::kAdvised;
+  } else if (value == "never") {
+    options.huge_pages = HugePagePolicy::kNever;
+  } else {
+    return "expected always, madvise or never";
+  }
+  return nullptr;
+}
+
 struct Parameter {
   std::string_view name;
   bool has_value;
@@ -148,6 +161,7 @@ constexpr Parameter kParameters[] = {
        return nullptr;
      }},
     {"console", true, set_console},
+    {"transparent_hugepage", true, set_huge_pages},
 };
 
 const char* apply(std::string_view parameter, KernelOptions& options) {

@@ -8,6 +8,7 @@
 
 #include "lib/boot_protocol.h"
 #include "lib/log.h"
+#include "vm/huge_page.h"
 
 namespace holstein {
 
@@ -19,6 +20,7 @@ struct KernelOptions {
   std::size_t memory_hole_count = 0;
   std::uint64_t fail_allocation = 0;  // failalloc=N[,persistent]: the Nth allocation fails
   bool fail_allocation_persistent = false;
+  HugePagePolicy huge_pages = HugePagePolicy::kAlways;  // transparent_hugepage=
   std::string_view panic_test;      // panic_test=KIND: break something on purpose (boot_test.cc)
   bool trace_system_calls = false;  // strace
   bool serial_console = false;      // console=serial: leave the host channel alone

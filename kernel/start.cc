@@ -15,6 +15,7 @@
 #include "proc/scheduler.h"
 #include "proc/thread.h"
 #include "vm/frame.h"
+#include "vm/huge_page.h"
 
 namespace holstein {
 namespace {
@@ -67,6 +68,7 @@ void boot_thread(void*) {
 
 void start_system(void* boot_stack_top) {
   set_aslr(kernel_options().address_randomisation);
+  huge_page_set_policy(kernel_options().huge_pages);
   set_system_call_tracing(kernel_options().trace_system_calls);
   expect(scheduler_init(boot_stack_top), "scheduler");
   expect(processes_init(), "processes");

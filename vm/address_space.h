@@ -18,6 +18,8 @@
 
 namespace holstein {
 
+struct PageRequest;
+
 enum class FaultAccess : std::uint8_t { kRead, kWrite, kExecute };
 
 // True if the rights of `region` allow `access`.
@@ -192,6 +194,8 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
                             std::optional<FaultAccess> access) EXCLUDES(lock_);
   FaultOutcome serve_fault_locked(const Region& region, VirtAddr address, FaultAccess access,
                                   bool force) REQUIRES_SHARED(lock_);
+  // Maps a new huge page where the fault allows it. False: nothing was changed.
+  bool map_huge_page(const PageRequest& request) REQUIRES_SHARED(lock_);
   void note_peaks_locked() REQUIRES(lock_);
   // `pages` more of committed memory for a change that is about to be made. ENOMEM.
   Result<CommitCharge> charge_locked(std::uint64_t pages) const REQUIRES(lock_) {

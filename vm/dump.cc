@@ -27,9 +27,11 @@ class AddressSpaceVisitor {
     VirtAddr end;
     std::uint64_t flags = 0;
     std::uint32_t refs = 0;
+    std::uint64_t page_bytes = 0;
     const char* kind = nullptr;
     bool continues(const Run& next) const {
-      return kind == next.kind && end == next.start && flags == next.flags && refs == next.refs;
+      return kind == next.kind && page_bytes == next.page_bytes && end == next.start &&
+             flags == next.flags && refs == next.refs;
     }
   };
 
@@ -55,12 +57,14 @@ class AddressSpaceVisitor {
         continue;
       }
       const VirtAddr start = base + index * entry_span(level);
-      if (level > 1) {
+      if (!is_leaf(entry, level)) {
+        TRY(leaf_line(run, indent));
+        run = {};
         TRY(table_line(entry, level, start, indent));
         TRY(table(entry.target(), level - 1, start));
         continue;
       }
-      const Run next = leaf_run(entry, start);
+      const Run next = leaf_run(entry, level, start);
       if (run.kind != nullptr && run.continues(next)) {
         run.end = next.end;
         continue;
@@ -82,13 +86,14 @@ class AddressSpaceVisitor {
         frame.table.anonymous_pages, frame.table.file_pages);
   }
 
-  static Run leaf_run(Entry entry, VirtAddr start) {
+  static Run leaf_run(Entry entry, unsigned level, VirtAddr start) {
     const Frame& frame = frame_of(entry.target());
     const bool is_zero = entry.target() == zero_frame;
     return {.start = start,
-            .end = start + kPageSize,
-            .flags = entry.flags() & ~(PAGE_ACCESSED | PAGE_DIRTY),
-            .refs = is_zero ? 0 : frame.refs.load(std::memory_order_relaxed),
+            .end = start + entry_span(level),
+            .flags = entry.flags() & ~(PAGE_ACCESSED | PAGE_DIRTY | PAGE_HUGE),
+            .refs = is_zero ? 0 : owners_of(entry),
+            .page_bytes = entry_span(level),
             .kind = is_zero                               ? "zero"
                     : frame.kind == FrameKind::kAnonymous ? "anonymous"
                                                           : "file"};
@@ -99,11 +104,12 @@ class AddressSpaceVisitor {
       return {};
     }
     const Entry entry(run.flags);
-    return line("%*s%012llx-%012llx %c%c%c %s %llu pages, refs %u%s%s\n", indent, "",
+    return line("%*s%012llx-%012llx %c%c%c %s %llu %spages, refs %u%s%s\n", indent, "",
                 number(run.start.value()), number(run.end.value()),
                 entry.is_accessible() ? 'r' : '-', entry.is_writable() ? 'w' : '-',
                 entry.is_accessible() && !entry.is_no_execute() ? 'x' : '-', run.kind,
-                number((run.end - run.start) >> kPageShift), run.refs,
+                number((run.end - run.start) / run.page_bytes),
+                run.page_bytes == kPageSize ? "" : "2 MiB ", run.refs,
                 entry.is_cow() ? " copy-on-write" : "",
                 entry.is_shared_mapping() ? " shared mapping" : "");
   }

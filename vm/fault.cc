@@ -7,6 +7,7 @@
 
 #include "lib/panic.h"
 #include "vm/address_space.h"
+#include "vm/fault_internal.h"
 #include "vm/tlb.h"
 
 namespace holstein {
@@ -36,27 +37,16 @@ class HeldPage {
   PhysAddr frame_;
 };
 
-std::uint64_t leaf_flags(const Region& region) {
-  return PAGE_PRESENT | PAGE_USER | PAGE_ACCESSED |
-         ((region.protection & kProtExec) != 0 ? 0 : PAGE_NX) |
-         (region.is_shared() ? PAGE_SHARED : 0);
-}
-
-// What a page fault has to do once everything it needs is at hand.
-struct PageRequest {
-  const Region& region;
-  VirtAddr page;
-  bool is_write;
-  bool is_forced;  // the write is the kernel's own: the leaf gets no right that the region lacks
-  PhysAddr cache_frame;  // of the region's cache; null for anonymous regions
-};
-
-// True if `leaf` already gives what is asked: the fault came from a stale translation, or another
-// thread served it first. `path_is_writable`: every entry above has W.
-bool is_served(Entry leaf, const PageRequest& request, bool path_is_writable) {
-  const bool needs_exec = (request.region.protection & kProtExec) != 0;
-  return leaf.is_accessible() && (!needs_exec || !leaf.is_no_execute()) &&
-         (!request.is_write || (leaf.is_writable() && path_is_writable && !request.is_forced));
+bool path_is_writable(PhysAddr root, VirtAddr address, unsigned leaf_level) {
+  PhysAddr table = root;
+  for (unsigned level = kRootLevel; level > leaf_level; --level) {
+    const Entry entry = table_entries(table)[entry_index(address, level)];
+    if (!entry.is_present() || !entry.is_writable()) {
+      return false;
+    }
+    table = entry.target();
+  }
+  return true;
 }
 
 // The leaf to put in place of `leaf`; `*uses_page` says whether it is the one frame that was taken
@@ -64,7 +54,6 @@ bool is_served(Entry leaf, const PageRequest& request, bool path_is_writable) {
 Entry leaf_for(const PageRequest& request, Entry leaf, PhysAddr new_page, bool* uses_page,
                bool* takes_cache_frame) {
   const std::uint64_t flags = leaf_flags(request.region);
-  const std::uint64_t written = PAGE_DIRTY | (request.is_forced ? PAGE_COW : PAGE_WRITABLE);
   *uses_page = false;
   *takes_cache_frame = false;
   if (request.region.is_shared()) {
@@ -88,7 +77,7 @@ Entry leaf_for(const PageRequest& request, Entry leaf, PhysAddr new_page, bool* 
     return Entry(zero_frame, flags | PAGE_COW);
   }
   if (leaf.is_present() && is_sole_owner(frame_of(leaf.target()))) {
-    return Entry(leaf.target(), flags | written);
+    return Entry(leaf.target(), flags | request.written_flags());
   }
   *uses_page = true;
   const PhysAddr source = leaf.is_present() ? leaf.target() : request.cache_frame;
@@ -97,22 +86,25 @@ Entry leaf_for(const PageRequest& request, Entry leaf, PhysAddr new_page, bool* 
   } else {
     copy_frame(new_page, source);
   }
-  return Entry(new_page, flags | written);
-}
-
-bool path_is_writable(PhysAddr root, VirtAddr address) {
-  PhysAddr table = root;
-  for (unsigned level = kRootLevel; level > 1; --level) {
-    const Entry entry = table_entries(table)[entry_index(address, level)];
-    if (!entry.is_present() || !entry.is_writable()) {
-      return false;
-    }
-    table = entry.target();
-  }
-  return true;
+  return Entry(new_page, flags | request.written_flags());
 }
 
 }  // namespace
+
+std::uint64_t leaf_flags(const Region& region) {
+  return PAGE_PRESENT | PAGE_USER | PAGE_ACCESSED |
+         ((region.protection & kProtExec) != 0 ? 0 : PAGE_NX) |
+         (region.is_shared() ? PAGE_SHARED : 0);
+}
+
+bool is_served(PhysAddr root, const PathSurvey& survey, const PageRequest& request) {
+  const Entry leaf = survey.entry;
+  const bool needs_exec = (request.region.protection & kProtExec) != 0;
+  return is_leaf(leaf, survey.reached_level) && leaf.is_accessible() &&
+         (!needs_exec || !leaf.is_no_execute()) &&
+         (!request.is_write || (leaf.is_writable() && !request.is_forced &&
+                                path_is_writable(root, request.page, survey.reached_level)));
+}
 
 bool allows(const Region& region, FaultAccess access) {
   switch (access) {
@@ -155,28 +147,31 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
                                .is_write = is_write,
                                .is_forced = is_write && !allows(region, access),
                                .cache_frame = held.frame()};
+  if (is_write && map_huge_page(request)) {
+    minor_faults_.fetch_add(1, std::memory_order_relaxed);
+    return FaultOutcome::kResolved;
+  }
   // One frame more than the tables need: the page itself. None where there is nothing to do, as
   // for most pages that are pinned.
   FrameReserve reserve;
   const PathSurvey first = survey_path(root_, page, 1);
-  std::size_t frames_needed =
-      first.reached_level == 1 && is_served(first.entry, request, path_is_writable(root_, page))
-          ? 0
-          : first.frames_needed + 1;
+  std::size_t frames_needed = is_served(root_, first, request) ? 0 : first.frames_needed + 1;
   while (true) {
     if (!reserve.fill(frames_needed)) {
       return FaultOutcome::kOutOfMemory;
     }
     SpinGuard guard(tables_lock_);
     const PathSurvey survey = survey_path(root_, page, 1);
-    if (survey.reached_level == 1 &&
-        is_served(survey.entry, request, path_is_writable(root_, page))) {
+    if (is_served(root_, survey, request)) {
       tlb_flush_user_page(root_, page);
       break;
     }
     frames_needed = survey.frames_needed + 1;
     if (reserve.count() < frames_needed) {
       continue;  // another thread changed the tables meanwhile
+    }
+    if (survey.entry.is_huge() && serve_huge_leaf(root_, request, reserve)) {
+      break;
     }
     Result<TablePath> path = make_path_exclusive(root_, page, 1, reserve);
     if (!path) {
@@ -330,9 +325,12 @@ Result<PhysAddr> AddressSpace::pin_page(VirtAddr address, FaultAccess access, bo
       return fail(Errno::kEFAULT);
   }
   const PathSurvey survey = survey_path(root_, address, 1);
-  HOLSTEIN_ASSERT(survey.reached_level == 1 && survey.entry.is_present());
-  TRY(retain_target(survey.entry));
-  return survey.entry.target();
+  HOLSTEIN_ASSERT(survey.entry.is_present() && is_leaf(survey.entry, survey.reached_level));
+  // Of a huge page, the one frame.
+  const std::uint64_t offset = address.page().value() & (entry_span(survey.reached_level) - 1);
+  const PhysAddr frame = survey.entry.target() + offset;
+  TRY(retain_target(Entry(frame, PAGE_PRESENT)));
+  return frame;
 }
 
 }  // namespace holstein

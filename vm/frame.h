@@ -79,6 +79,11 @@ struct Frame {
       PageCache* cache;
       std::uint64_t index;  // page of the file
     } cached;
+    // kFrameHugeHead (vm/huge_page.h). Both are accessed atomically.
+    struct {
+      std::uint32_t owners;  // level-2 entries that map the page as one
+      std::uint8_t is_split;
+    } huge;
     // First frame of a slab (vm/slab.h).
     struct {
       void* cache;

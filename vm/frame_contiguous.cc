@@ -54,9 +54,14 @@ PhysAddr frame_alloc_contiguous_at(std::size_t count, std::size_t align_frames, 
 }
 
 void frame_free_contiguous_at(PhysAddr first, std::size_t count, CallSite site) {
-  for (std::size_t i = 0; i < count; ++i) {
-    const FrameKind kind = frame_make_free(first + (i << kPageShift), site);
-    frame_add_in_use(kind, -1);
+  for (std::size_t i = 0; i < count;) {
+    // One change of the statistics for each run of frames of one kind.
+    const std::size_t run_start = i;
+    const FrameKind kind = frame_of(first + (i << kPageShift)).kind;
+    for (; i < count && frame_of(first + (i << kPageShift)).kind == kind; ++i) {
+      frame_make_free(first + (i << kPageShift), site);
+    }
+    frame_add_in_use(kind, -static_cast<std::int64_t>(i - run_start));
   }
   SpinGuard guard(buddy::lock);
   buddy::put_range_locked(static_cast<std::uint64_t>(first.pfn()), count);

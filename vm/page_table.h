@@ -27,6 +27,8 @@ inline constexpr std::uint64_t kEntryAddressMask = 0x000ffffffffff000;
 inline constexpr std::uint64_t kEntryFlagsMask = ~kEntryAddressMask;
 inline constexpr unsigned kEntriesPerTable = 512;
 inline constexpr unsigned kRootLevel = 4;
+// The level whose entries may be leaves of 2 MiB (PAGE_HUGE) in user space.
+inline constexpr unsigned kHugeLevel = 2;
 // Root entries 0 to 255 are user space, 256 to 511 the kernel's.
 inline constexpr unsigned kUserRootEntries = 256;
 
@@ -70,6 +72,8 @@ static_assert(sizeof(Entry) == 8);
 constexpr std::uint64_t entry_span(unsigned level) {
   return 1ULL << (kPageShift + 9 * (level - 1));
 }
+// True if the present `entry` of a table of `level` maps memory, not a table.
+constexpr bool is_leaf(Entry entry, unsigned level) { return level == 1 || entry.is_huge(); }
 constexpr unsigned entry_index(VirtAddr address, unsigned level) {
   return static_cast<unsigned>(address.value() >> (kPageShift + 9 * (level - 1))) & 511;
 }

@@ -37,7 +37,7 @@ Result<std::uint64_t> AddressSpace::move_locked(const Region& region, std::uint6
                                                    : 0));
   const std::uint64_t old_end = old_start + old_size;
   const std::uint64_t kept_size = std::min(old_size, new_size);
-  TRY(make_range_exclusive(root_, VirtAddr(old_start), VirtAddr(old_end), WholeTables::kCopy));
+  TRY(make_range_exclusive(root_, VirtAddr(old_start), VirtAddr(old_end), WholeTables::kSplit));
   TRY(create_tables_for_move(root_, VirtAddr(old_start), VirtAddr(new_start), kept_size));
   TRY(exclusive_regions_locked());
   // Both changes of the map or none: the copy is put in place once they are done.

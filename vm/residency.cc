@@ -31,7 +31,7 @@ Result<void> AddressSpace::resident(VirtAddr start, std::span<std::uint8_t> resi
     const VirtAddr address = start + (page << kPageShift);
     const PathSurvey survey = survey_path(root_, address, 1);
     const Region* region = regions_->find(address);
-    residency[page] = survey.entry.is_present() && survey.reached_level == 1;
+    residency[page] = survey.entry.is_present() && is_leaf(survey.entry, survey.reached_level);
     if (residency[page] == 0 && region->cache) {
       residency[page] = region->cache->has_page(region->cache_page_at(address.value()));
     }

@@ -32,8 +32,14 @@ bool is_shared_table(Entry entry) {
   return frame_of(entry.target()).refs.load(std::memory_order_acquire) > 1;
 }
 
-// Shared tables below `table` that a change of [start, end) has to copy. Tables that lie in the
-// range as a whole count only with `kCopy`.
+// True if the huge page behind `entry`, of which `piece` is to be changed, cannot stay one.
+bool must_split(const Piece& piece, WholeTables whole) {
+  return !piece.is_whole || whole == WholeTables::kSplit;
+}
+
+// Frames that copy_below() takes: for shared tables below `table` that a change of [start, end) has
+// to copy, and for huge pages to be split. Tables that lie in the range as a whole count unless
+// they are left.
 std::size_t count_copies(PhysAddr table, unsigned level, VirtAddr start, VirtAddr end,
                          bool above_is_shared, WholeTables whole) {
   if (level == 1) {
@@ -49,6 +55,10 @@ std::size_t count_copies(PhysAddr table, unsigned level, VirtAddr start, VirtAdd
     }
     const Piece piece = piece_of(base, index, level, start, end);
     if (piece.is_whole && whole == WholeTables::kLeave) {
+      continue;
+    }
+    if (entry.is_huge()) {
+      copies += must_split(piece, whole) ? 1 : 0;
       continue;
     }
     const bool is_shared = above_is_shared || is_shared_table(entry);
@@ -98,12 +108,15 @@ class RemovedEntries {
   std::size_t count_ = 0;
 };
 
-// Copies the shared tables that count_copies() counted. `table` is exclusive.
-Result<void> copy_below(PhysAddr table, unsigned level, VirtAddr start, VirtAddr end,
-                        WholeTables whole, FrameReserve& reserve, RemovedEntries& replaced) {
+// Copies the shared tables, and splits the huge pages, that count_copies() counted. path.level's
+// table is exclusive.
+Result<void> copy_below(TablePath& path, VirtAddr start, VirtAddr end, WholeTables whole,
+                        FrameReserve& reserve, RemovedEntries& replaced) {
+  const unsigned level = path.level;
   if (level == 1) {
     return {};
   }
+  const PhysAddr table = path.tables[level];
   const VirtAddr base = table_base(start, level);
   const unsigned last = entry_index(end - 1, level);
   for (unsigned index = entry_index(start, level); index <= last; ++index) {
@@ -114,13 +127,23 @@ Result<void> copy_below(PhysAddr table, unsigned level, VirtAddr start, VirtAddr
     if (piece.is_whole && whole == WholeTables::kLeave) {
       continue;
     }
+    if (table_entries(table)[index].is_huge()) {
+      if (must_split(piece, whole)) {
+        path.address = piece.start;
+        TRY(split_huge_page(path, reserve));
+      }
+      continue;
+    }
     Entry old_entry;
-    TRY_ASSIGN(const PhysAddr below,
+    TRY_ASSIGN(path.tables[level - 1],
                make_table_exclusive(table, index, level, reserve, &old_entry));
     if (old_entry.is_present()) {
       replaced.add(old_entry, level);
     }
-    TRY(copy_below(below, level - 1, piece.start, piece.end, whole, reserve, replaced));
+    path.level = level - 1;
+    const Result<void> copied = copy_below(path, piece.start, piece.end, whole, reserve, replaced);
+    path.level = level;
+    TRY(copied);
   }
   return {};
 }
@@ -139,7 +162,7 @@ void unmap_below(TablePath& path, VirtAddr start, VirtAddr end, RemovedEntries& 
     const Piece piece = piece_of(base, index, level, start, end);
     bool is_empty = piece.is_whole;
     if (!piece.is_whole) {
-      HOLSTEIN_ASSERT(!is_shared_table(entry) && entry.is_writable());
+      HOLSTEIN_ASSERT(!entry.is_huge() && !is_shared_table(entry) && entry.is_writable());
       path.tables[level - 1] = entry.target();
       path.level = level - 1;
       unmap_below(path, piece.start, piece.end, removed);
@@ -178,7 +201,7 @@ void restrict_below(PhysAddr table, unsigned level, VirtAddr start, VirtAddr end
     if (!entry.is_present()) {
       continue;
     }
-    if (level == 1) {
+    if (is_leaf(entry, level)) {
       entry = restricted(entry, rights);
       continue;
     }
@@ -188,31 +211,15 @@ void restrict_below(PhysAddr table, unsigned level, VirtAddr start, VirtAddr end
   }
 }
 
-void visit_below(PhysAddr table, unsigned level, VirtAddr start, VirtAddr end, void* context,
-                 void (*visit)(void*, VirtAddr, Entry)) {
-  const VirtAddr base = table_base(start, level);
-  const unsigned last = entry_index(end - 1, level);
-  for (unsigned index = entry_index(start, level); index <= last; ++index) {
-    const Entry entry = table_entries(table)[index];
-    if (!entry.is_present()) {
-      continue;
-    }
-    const Piece piece = piece_of(base, index, level, start, end);
-    if (level == 1) {
-      visit(context, piece.start, entry);
-    } else {
-      visit_below(entry.target(), level - 1, piece.start, piece.end, context, visit);
-    }
-  }
-}
-
 }  // namespace
 
 Result<void> make_range_exclusive(PhysAddr root, VirtAddr start, VirtAddr end, WholeTables whole) {
   FrameReserve reserve;
   TRY(reserve.fill(count_copies(root, kRootLevel, start, end, false, whole)));
   RemovedEntries replaced(root, start, end);
-  return copy_below(root, kRootLevel, start, end, whole, reserve, replaced);
+  TablePath path = {.tables = {}, .level = kRootLevel, .address = start};
+  path.tables[kRootLevel] = root;
+  return copy_below(path, start, end, whole, reserve, replaced);
 }
 
 void unmap_range(PhysAddr root, VirtAddr start, VirtAddr end) {
@@ -225,13 +232,6 @@ void unmap_range(PhysAddr root, VirtAddr start, VirtAddr end) {
 void restrict_range(PhysAddr root, VirtAddr start, VirtAddr end, LeafRights rights) {
   restrict_below(root, kRootLevel, start, end, rights);
   tlb_flush_user_range(root, start, end);
-}
-
-void visit_leaves(PhysAddr root, VirtAddr start, VirtAddr end, void* context,
-                  void (*visit)(void* context, VirtAddr address, Entry leaf)) {
-  if (start < end) {
-    visit_below(root, kRootLevel, start, end, context, visit);
-  }
 }
 
 // Calls `move(old address)` for each present leaf of the range; stops at the first failure.

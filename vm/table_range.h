@@ -18,11 +18,13 @@ namespace holstein {
 
 // What to do with shared tables that lie in the range as a whole; those that it covers in part, one
 // a level and edge at most, are always copied.
-enum class WholeTables : bool {
+enum class WholeTables : std::uint8_t {
   kLeave,  // they will be dropped: unmap
   kCopy,   // their entries will be changed
+  kSplit,  // the same, page by page: huge pages are split
 };
-// Makes the tables that a change of [start, end) touches exclusive. ENOMEM, EAGAIN.
+// Makes the tables that a change of [start, end) touches exclusive. Huge pages that it covers in
+// part are split. ENOMEM, EAGAIN.
 [[nodiscard]] Result<void> make_range_exclusive(PhysAddr root, VirtAddr start, VirtAddr end,
                                                 WholeTables whole);
 
@@ -45,12 +47,7 @@ void restrict_range(PhysAddr root, VirtAddr start, VirtAddr end, LeafRights righ
                                                   std::uint64_t size_bytes);
 // Moves the leaves of [from, from + size) to [to, to + size), which must be empty and not overlap,
 // and flushes. Pages keep their frames and their copy-on-write state. After
-// make_range_exclusive(from, kCopy) and create_tables_for_move().
+// make_range_exclusive(from, kSplit) and create_tables_for_move().
 void move_range(PhysAddr root, VirtAddr from, VirtAddr to, std::uint64_t size_bytes);
-
-// Calls `visit(context, address, leaf)` for each present leaf in [start, end), in order. Reads
-// only.
-void visit_leaves(PhysAddr root, VirtAddr start, VirtAddr end, void* context,
-                  void (*visit)(void* context, VirtAddr address, Entry leaf));
 
 }  // namespace holstein

@@ -5,6 +5,7 @@
 #include "lib/panic.h"
 #include "lib/spinlock.h"
 #include "lib/wait_queue.h"
+#include "vm/huge_page.h"
 #include "vm/tlb.h"
 
 namespace holstein {
@@ -62,7 +63,11 @@ void initialise_table(PhysAddr table, unsigned level) {
 // False, with nothing changed: the count is at its limit.
 [[gnu::always_inline]] inline bool share_entry(Entry& from, Entry& to) {
   const Entry entry = from;
-  if (entry.target() != zero_frame) {
+  if (entry.is_huge()) [[unlikely]] {
+    if (!huge_page_retain(entry.target())) {
+      return false;
+    }
+  } else if (entry.target() != zero_frame) {
     std::atomic<std::uint32_t>& refs = frame_of(entry.target()).refs;
     if (refs.fetch_add(1, std::memory_order_relaxed) >= kMaxFrameReferences) [[unlikely]] {
       refs.fetch_sub(1, std::memory_order_relaxed);
@@ -180,7 +185,9 @@ SubtreeCounts counts_below(Entry entry, unsigned level) {
     return counts;
   }
   const Frame& frame = frame_of(entry.target());
-  if (level > 1) {
+  if (entry.is_huge()) {
+    counts.anonymous_pages = kFramesPerHugePage;
+  } else if (level > 1) {
     counts.anonymous_pages = frame.table.anonymous_pages;
     counts.file_pages = frame.table.file_pages;
     counts.tables = frame.table.tables + 1;
@@ -202,7 +209,7 @@ PathSurvey survey_path(PhysAddr root, VirtAddr address, unsigned target_level) {
     if (level == target_level) {
       return survey;
     }
-    if (!survey.entry.is_present()) {
+    if (!survey.entry.is_present() || survey.entry.is_huge()) {
       survey.frames_needed += level - target_level;
       return survey;
     }
@@ -263,6 +270,16 @@ Result<TablePath> make_path_exclusive(PhysAddr root, VirtAddr address, unsigned 
       path.tables[level - 1] = created;
       continue;
     }
+    if (table_entries(parent)[index].is_huge()) {
+      TablePath above = path;
+      above.level = level;
+      outcome = split_huge_page(above, reserve);
+      if (!outcome) {
+        break;
+      }
+      path.tables[level - 1] = table_entries(parent)[index].target();
+      continue;
+    }
     Result<PhysAddr> table = make_table_exclusive(parent, index, level, reserve, &replaced[level]);
     if (!table) {
       outcome = fail(table.error());
@@ -287,6 +304,37 @@ Result<TablePath> make_path_exclusive(PhysAddr root, VirtAddr address, unsigned 
   return path;
 }
 
+Result<void> split_huge_page(const TablePath& path, FrameReserve& reserve) {
+  const Entry huge = *path.entry();
+  const PhysAddr head = huge.target();
+  HOLSTEIN_DEBUG_ASSERT(path.level == kHugeLevel && huge.is_huge());
+  const bool is_shared = huge_page_owners(head) > 1;
+  Entry first = huge.with(0, PAGE_HUGE);
+  if (is_shared) {
+    TRY(huge_page_share_frames(head));
+    first = first.as_copy_on_write();
+  }
+  const PhysAddr table = reserve.take(FrameKind::kTable);
+  initialise_table(table, kHugeLevel - 1);
+  Entry* entries = table_entries(table);
+  for (unsigned index = 0; index < kEntriesPerTable; ++index) {
+    entries[index] = Entry(first.bits() + (std::uint64_t{index} << kPageShift));
+  }
+  frame_of(table).table.present = kEntriesPerTable;
+  frame_of(table).table.anonymous_pages = kFramesPerHugePage;
+  // (b) of the TLB order; besides, some processors do not bear translations of both sizes for one
+  // address at a time.
+  set_entry(path, Entry());
+  tlb_flush_user_page(path.root(), path.address.page());
+  set_entry(path, Entry(table, PAGE_PRESENT | PAGE_WRITABLE | PAGE_USER));
+  if (is_shared) {
+    huge_page_release(head);
+  } else {
+    huge_page_dissolve(head);
+  }
+  return {};
+}
+
 void set_entry(const TablePath& path, Entry entry) {
   Entry& place = *path.entry();
   const Entry old_entry = place;
@@ -306,6 +354,10 @@ void set_entry(const TablePath& path, Entry entry) {
 void drop_target(Entry entry, unsigned level) {
   const PhysAddr target = entry.target();
   if (target == zero_frame) {
+    return;
+  }
+  if (entry.is_huge()) {
+    huge_page_release(target);
     return;
   }
   Frame& frame = frame_of(target);
@@ -329,7 +381,15 @@ void drop_target(Entry entry, unsigned level) {
   }
 }
 
+std::uint32_t owners_of(Entry entry) {
+  return entry.is_huge() ? huge_page_owners(entry.target())
+                         : frame_of(entry.target()).refs.load(std::memory_order_acquire);
+}
+
 Result<void> retain_target(Entry entry) {
+  if (entry.is_huge()) {
+    return huge_page_retain(entry.target());
+  }
   if (entry.target() == zero_frame) {
     return {};
   }

@@ -58,7 +58,8 @@ struct TablePath {
 
 // What lies between `root` and the entry for `address` at `target_level`. Reads only.
 struct PathSurvey {
-  unsigned reached_level;     // of the table that holds `entry`; above target_level at a hole
+  // Of the table that holds `entry`; above target_level at a hole or at a huge page.
+  unsigned reached_level;
   std::size_t frames_needed;  // by make_path_exclusive() to get to `target_level`
   bool is_shared;             // some table on the way down to reached_level is shared
   Entry entry;
@@ -66,17 +67,17 @@ struct PathSurvey {
 PathSurvey survey_path(PhysAddr root, VirtAddr address, unsigned target_level);
 
 // Makes every table from the root down to the one of `target_level` that covers `address`
-// exclusive: shared tables are copied, missing ones created. Takes frames_needed frames (see
-// survey_path) from `reserve`, which must hold them. Flushes the translations that could still lead
-// through a replaced table. EAGAIN where a reference count is at its limit: tables above may be
-// exclusive by then, which changes nothing for anybody.
+// exclusive: shared tables are copied, missing ones created, a huge page in the way is split. Takes
+// frames_needed frames (see survey_path) from `reserve`, which must hold them. Flushes the
+// translations that could still lead through a replaced table. EAGAIN where a reference count is at
+// its limit: tables above may be exclusive by then, which changes nothing for anybody.
 [[nodiscard]] Result<TablePath> make_path_exclusive(PhysAddr root, VirtAddr address,
                                                     unsigned target_level, FrameReserve& reserve);
 
 // One step of the above: makes the table that `parent`'s entry number `index` points at exclusive
-// (the entry must be present and not a leaf). `parent` is exclusive and of `level`. Needs one frame
-// in `reserve` if the table is shared. Returns the table now pointed at. Does not flush: the caller
-// does, and then drops `*replaced` (null if nothing was replaced) with drop_target().
+// (the entry must be present and lead to a table). `parent` is exclusive and of `level`. Needs one
+// frame in `reserve` if the table is shared. Returns the table now pointed at. Does not flush: the
+// caller does, and then drops `*replaced` (null if nothing was replaced) with drop_target().
 [[nodiscard]] Result<PhysAddr> make_table_exclusive(PhysAddr parent, unsigned index, unsigned level,
                                                     FrameReserve& reserve, Entry* replaced);
 
@@ -88,6 +89,14 @@ void set_entry(const TablePath& path, Entry entry);
 // Drops the reference that `entry`, taken out of a table of `level`, held; with the last one goes
 // all that is below. Nothing for the zero frame. The flush must be over.
 void drop_target(Entry entry, unsigned level);
+
+// Puts a page table that maps the same frames in the place of the huge page at `path`, whose level
+// is kHugeLevel and which is exclusive, with one frame of `reserve`. Flushes. EAGAIN, with nothing
+// changed: a reference count is at its limit.
+[[nodiscard]] Result<void> split_huge_page(const TablePath& path, FrameReserve& reserve);
+
+// Entries that point at what `entry`, of any level, points at, plus explicit holds (I1).
+std::uint32_t owners_of(Entry entry);
 
 // Adds the reference that a copy of `entry` would hold. EAGAIN: the count is at its limit.
 [[nodiscard]] Result<void> retain_target(Entry entry);

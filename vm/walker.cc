@@ -3,6 +3,7 @@
 #include "lib/panic.h"
 #include "lib/vec.h"
 #include "vm/address_space.h"
+#include "vm/huge_page.h"
 #include "vm/table_share.h"
 
 namespace holstein {
@@ -56,19 +57,54 @@ void check_leaf_entry(VirtAddr address, Entry entry) {
   }
 }
 
-// A1: what the leaf, together with the entries above it, lets the hardware do.
-void check_rights(const RegionMap& regions, VirtAddr address, Entry entry, bool above_writable) {
-  const Region* region = regions.find(address);
-  if (region == nullptr) {
-    report("A1: a leaf lies in a region", address, 1, entry);
+// The entry of a huge page, and H1 and H2 of vm/huge_page.h.
+void check_huge_entry(VirtAddr address, Entry entry) {
+  const PhysAddr head = entry.target();
+  if (!is_aligned(head.value(), kHugePageBytes) || entry.is_shared_mapping() ||
+      !frame_of(head).flags.has(kFrameHugeHead)) {
+    report("shape of a huge leaf", address, kHugeLevel, entry);
   }
+  bool has_small_entries = false;
+  for (std::uint64_t i = 0; i < kFramesPerHugePage; ++i) {
+    const Frame& frame = frame_of(head + (i << kPageShift));
+    const std::uint32_t refs = frame.refs.load(std::memory_order_relaxed);
+    if (frame.kind != FrameKind::kAnonymous || refs == 0 ||
+        !frame.flags.has(i == 0 ? kFrameHugeHead : kFrameHugeTail)) {
+      report("H1 (frames of a huge page)", address + (i << kPageShift), kHugeLevel, entry);
+    }
+    has_small_entries = has_small_entries || refs > 1;
+  }
+  const std::uint32_t owners = huge_page_owners(head);
+  if (owners == 0 ||
+      ((owners > 1 || has_small_entries) && (entry.is_writable() || !entry.is_cow()))) {
+    report("I2, H2 (huge page)", address, kHugeLevel, entry);
+  }
+}
+
+void check_rights_in(const Region& region, VirtAddr address, unsigned level, Entry entry,
+                     bool above_writable) {
   const bool may_write = entry.is_accessible() && entry.is_writable() && above_writable;
   const bool may_execute = entry.is_accessible() && !entry.is_no_execute();
-  if ((entry.is_accessible() && region->protection == 0) ||
-      (may_write && (region->protection & kProtWrite) == 0) ||
-      (may_execute && (region->protection & kProtExec) == 0) ||
-      entry.is_shared_mapping() != region->is_shared()) {
-    report("A1: a leaf gives no more than its region", address, 1, entry);
+  if ((entry.is_accessible() && region.protection == 0) ||
+      (may_write && (region.protection & kProtWrite) == 0) ||
+      (may_execute && (region.protection & kProtExec) == 0) ||
+      entry.is_shared_mapping() != region.is_shared()) {
+    report("A1: a leaf gives no more than its region", address, level, entry);
+  }
+}
+
+// A1: what the leaf, together with the entries above it, lets the hardware do, in each region that
+// it reaches into.
+void check_rights(const RegionMap& regions, VirtAddr address, unsigned level, Entry entry,
+                  bool above_writable) {
+  const VirtAddr end = address + entry_span(level);
+  while (address < end) {
+    const Region* region = regions.find(address);
+    if (region == nullptr) {
+      report("A1: a leaf lies in a region", address, level, entry);
+    }
+    check_rights_in(*region, address, level, entry, above_writable);
+    address = VirtAddr(region->end);
   }
 }
 
@@ -87,15 +123,19 @@ SubtreeCounts check_table(const RegionMap& regions, PhysAddr table, unsigned lev
     ++present;
     const VirtAddr address = base + index * entry_span(level);
     SubtreeCounts below;
-    if (level > 1) {
+    if (!is_leaf(entry, level)) {
       check_table_entry(address, level, entry);
       below = check_table(regions, entry.target(), level - 1, address,
                           above_writable && entry.is_writable());
       ++below.tables;
     } else {
-      check_leaf_entry(address, entry);
-      check_rights(regions, address, entry, above_writable);
-      below = counts_below(entry, 1);
+      if (level == 1) {
+        check_leaf_entry(address, entry);
+      } else {
+        check_huge_entry(address, entry);
+      }
+      check_rights(regions, address, level, entry, above_writable);
+      below = counts_below(entry, level);
     }
     sum.anonymous_pages += below.anonymous_pages;
     sum.file_pages += below.file_pages;
@@ -117,14 +157,17 @@ SubtreeCounts check_table(const RegionMap& regions, PhysAddr table, unsigned lev
 // Counts references over all distinct tables.
 class ReferenceCounter {
  public:
-  Result<void> prepare() { return counts_.resize(frame_count); }
+  Result<void> prepare() {
+    TRY(counts_.resize(frame_count));
+    return huge_counts_.resize(frame_count / kFramesPerHugePage + 1);
+  }
 
   void count_root(PhysAddr root) {
     add(root);
     count_children(root, kRootLevel);
   }
 
-  void check() const {
+  void check() {
     for (std::uint64_t pfn = 0; pfn < frame_count; ++pfn) {
       const Frame& frame = frame_table[pfn];
       const PhysAddr physical = physical_of(frame);
@@ -134,7 +177,13 @@ class ReferenceCounter {
         continue;
       }
       const std::uint32_t refs = frame.refs.load(std::memory_order_relaxed);
-      const std::uint32_t holds = frame.kind == FrameKind::kPageCache ? 1 : 0;
+      const bool is_huge = frame.flags.has(kFrameHugeHead | kFrameHugeTail);
+      const std::uint32_t holds = frame.kind == FrameKind::kPageCache || is_huge ? 1 : 0;
+      if (frame.flags.has(kFrameHugeHead) && frame.huge.owners != huge_count(physical)) {
+        panic("I1 violated: huge page %#llx has %u owners, found %u entries",
+              static_cast<unsigned long long>(physical.value()), frame.huge.owners,
+              huge_count(physical));
+      }
       if (refs != counts_[pfn] + holds) {
         panic("I1 violated: frame %#llx of kind %u has refs %u, found %u entries and %u holds",
               static_cast<unsigned long long>(physical.value()), static_cast<unsigned>(frame.kind),
@@ -147,17 +196,24 @@ class ReferenceCounter {
   // Returns true at the first visit.
   bool add(PhysAddr target) { return counts_[static_cast<std::uint64_t>(target.pfn())]++ == 0; }
 
+  std::uint32_t& huge_count(PhysAddr head) {
+    return huge_counts_[static_cast<std::uint64_t>(head.pfn()) / kFramesPerHugePage];
+  }
+
   void count_children(PhysAddr table, unsigned level) {
     const unsigned entries = level == kRootLevel ? kUserRootEntries : kEntriesPerTable;
     for (unsigned index = 0; index < entries; ++index) {
       const Entry entry = table_entries(table)[index];
-      if (entry.is_present() && add(entry.target()) && level > 1) {
+      if (entry.is_present() && entry.is_huge()) {
+        ++huge_count(entry.target());
+      } else if (entry.is_present() && add(entry.target()) && level > 1) {
         count_children(entry.target(), level - 1);
       }
     }
   }
 
-  Vec<std::uint32_t> counts_;
+  Vec<std::uint32_t> counts_;       // by frame
+  Vec<std::uint32_t> huge_counts_;  // by 2 MiB of frames
 };
 
 }  // namespace

@@ -32,7 +32,7 @@ TEST(CommandLine, EmptyLineGivesDefaults) {
 TEST(CommandLine, EveryParameterIsKnown) {
   const KernelOptions options = parse(
       "nokaslr noaslr quiet mem=1G memmap=64M$512M failalloc=7,persistent panic_test=null "
-      "console=serial strace");
+      "console=serial strace transparent_hugepage=madvise");
   EXPECT_TRUE(warnings.empty()) << warnings[0];
   EXPECT_FALSE(options.address_randomisation);
   EXPECT_EQ(options.console_level, LogLevel::kError);
@@ -45,6 +45,7 @@ TEST(CommandLine, EveryParameterIsKnown) {
   EXPECT_EQ(options.panic_test, "null");
   EXPECT_TRUE(options.serial_console);
   EXPECT_TRUE(options.trace_system_calls);
+  EXPECT_EQ(options.huge_pages, HugePagePolicy::kAdvised);
 }
 
 TEST(CommandLine, WhatFollowsTwoDashesIsNotOurs) {
@@ -56,8 +57,9 @@ TEST(CommandLine, WhatFollowsTwoDashesIsNotOurs) {
 TEST(CommandLine, UnknownAndMalformedParametersAreNamed) {
   parse(
       "bogus mem memmap=1M memmap=x$1 mem=0 mem=1Q mem=99999999999999999999 loglevel=9 quiet=1 "
-      "failalloc=x failalloc=1,sometimes console=disk mem=17179869184T");
-  EXPECT_EQ(warnings.size(), 13U);
+      "failalloc=x failalloc=1,sometimes console=disk mem=17179869184T "
+      "transparent_hugepage=often");
+  EXPECT_EQ(warnings.size(), 14U);
   EXPECT_EQ(warnings[0], "bogus: unknown");
   EXPECT_EQ(warnings[1], "mem: needs a value");
   EXPECT_EQ(warnings[8], "quiet=1: takes no value");

@@ -18,8 +18,8 @@ namespace holstein::testing {
 class World {
  public:
   World()
-      : arena_(16),
-        mmu_(phys_to_virt<std::byte>(PhysAddr(0)), std::uint64_t{16} << 20),
+      : arena_(kArenaMib),
+        mmu_(phys_to_virt<std::byte>(PhysAddr(0)), std::uint64_t{kArenaMib} << 20),
         listener_(mmu_) {
     for (TestFile& file : files_) {
       file.cache = PageCache::create().value();
@@ -485,6 +485,9 @@ class World {
     target.model.write(range.start, static_cast<std::uint8_t>(step.extra));
     frame_release(frame_of(*frame));
   }
+
+  // Room for huge pages: three quarters of it may be used for them.
+  static constexpr std::size_t kArenaMib = 48;
 
   fake::Arena arena_;
   KernelDirectory kernel_directory_;

@@ -1,6 +1,7 @@
 #include "tests/host/mmu/software_mmu.h"
 
 #include <cstdlib>
+#include <iterator>
 
 namespace holstein::testing {
 namespace {
@@ -28,6 +29,12 @@ void SoftwareMmu::load_root(std::uint64_t root) {
 
 void SoftwareMmu::invalidate_page(std::uint64_t address) {
   tlb_.erase(address >> 12);
+  constexpr std::uint64_t kLargePages = 512;
+  const std::uint64_t first = (address >> 12) / kLargePages * kLargePages;
+  const auto end = tlb_.lower_bound(first + kLargePages);
+  for (auto entry = tlb_.lower_bound(first); entry != end;) {
+    entry = entry->second.is_part_of_large ? tlb_.erase(entry) : std::next(entry);
+  }
   for (auto& cache : caches_) {
     cache.clear();
   }
@@ -110,8 +117,10 @@ SoftwareMmu::Translation SoftwareMmu::translate(std::uint64_t address, MmuAccess
     set_bits(at, kAccessed | (writes ? kDirty : 0));
     const std::uint64_t offset_mask = (1ULL << shift_of(level)) - 1;
     const std::uint64_t physical = ((entry & kFrameMask) & ~offset_mask) | (address & offset_mask);
-    tlb_[page] = {
-        .frame = physical & ~0xfffULL, .rights = rights, .dirty = writes || (entry & kDirty) != 0};
+    tlb_[page] = {.frame = physical & ~0xfffULL,
+                  .rights = rights,
+                  .dirty = writes || (entry & kDirty) != 0,
+                  .is_part_of_large = level > 1};
     return {.physical = physical, .fault = {}};
   }
 }

@@ -29,7 +29,8 @@ class SoftwareMmu {
   // MOV to CR3: drops every non-global translation and all paging-structure caches.
   void load_root(std::uint64_t root);
   std::uint64_t root() const { return root_; }
-  // INVLPG: the page's translation, and all paging-structure caches (SDM volume 3, 4.10.4.1).
+  // INVLPG: the page's translation, of a large page in all the parts that it was cached in, and all
+  // paging-structure caches (SDM volume 3, 4.10.2.3 and 4.10.4.1).
   void invalidate_page(std::uint64_t address);
   void invalidate_everything();
 
@@ -52,6 +53,7 @@ class SoftwareMmu {
     std::uint64_t frame;
     Rights rights;
     bool dirty;
+    bool is_part_of_large;  // large pages are cached in parts of 4 KiB
   };
   struct CachedTable {
     std::uint64_t table;

@@ -1,0 +1,36 @@
+// What the files of the fault path share.
+#pragma once
+
+#include <cstdint>
+
+#include "vm/address_space.h"
+
+namespace holstein {
+
+// The flags of a leaf of `region`, without the right to write.
+std::uint64_t leaf_flags(const Region& region);
+
+// What a page fault has to do once everything it needs is at hand.
+struct PageRequest {
+  const Region& region;
+  VirtAddr page;
+  bool is_write;
+  bool is_forced;  // the write is the kernel's own: the leaf gets no right that the region lacks
+  PhysAddr cache_frame;  // of the region's cache; null for anonymous regions
+
+  // Flags that a written leaf has beside leaf_flags().
+  std::uint64_t written_flags() const {
+    return PAGE_DIRTY | (is_forced ? PAGE_COW : PAGE_WRITABLE);
+  }
+};
+
+// True if what `survey` found already gives what is asked: the fault came from a stale translation,
+// or another thread served it first.
+bool is_served(PhysAddr root, const PathSurvey& survey, const PageRequest& request);
+
+// Serves a fault on the huge page that `survey` found without splitting it, where that can be done:
+// rights that the region gives, and writes by the only owner. False: it has to be split. The
+// address space's tables_lock_ is held; `reserve` holds what the survey said.
+bool serve_huge_leaf(PhysAddr root, const PageRequest& request, FrameReserve& reserve);
+
+}  // namespace holstein
