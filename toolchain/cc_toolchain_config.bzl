@@ -106,7 +106,7 @@ _COMPILE_FLAGS = {
 }
 
 _KERNEL_MODE_FLAGS = {
-    "opt": ["-O2", "-DHOLSTEIN_DEBUG=0", _HARDENED_FAST],
+    "opt": ["-O2", "-flto=thin", "-DHOLSTEIN_DEBUG=0", _HARDENED_FAST],
     "debug": ["-O1", "-DHOLSTEIN_DEBUG=1", _HARDENED_DEBUG],
 }
 
