@@ -67,14 +67,15 @@ Entry leaf_for(const PageRequest& request, Entry leaf, PhysAddr new_page, bool* 
                                     (request.is_write ? PAGE_DIRTY : 0));
   }
   if (!request.is_write) {
+    constexpr std::uint64_t kKeptFlags = PAGE_DIRTY | PAGE_WRITABLE | PAGE_COW | PAGE_ZERO;
     if (leaf.is_present()) {
-      return Entry(leaf.target(), flags | (leaf.flags() & (PAGE_DIRTY | PAGE_WRITABLE | PAGE_COW)));
+      return Entry(leaf.target(), flags | (leaf.flags() & kKeptFlags));
     }
     if (!request.cache_frame.is_null()) {
       *takes_cache_frame = true;
       return Entry(request.cache_frame, flags | PAGE_COW);
     }
-    return Entry(zero_frame, flags | PAGE_COW);
+    return Entry(zero_frame, flags | PAGE_COW | PAGE_ZERO);
   }
   if (leaf.is_present() && is_sole_owner(frame_of(leaf.target()))) {
     return Entry(leaf.target(), flags | request.written_flags());

@@ -186,12 +186,8 @@ Result<void> frame_retain(Frame& frame) {
   return {};
 }
 
-HOLSTEIN_NOINLINE void frame_release(Frame& frame) {
-  const std::uint32_t before = frame.refs.fetch_sub(1, std::memory_order_acq_rel);
-  if (before > 1) {
-    return;
-  }
-  if (before == 0) [[unlikely]] {
+HOLSTEIN_NOINLINE void frame_release_last(Frame& frame, std::uint32_t refs_before) {
+  if (refs_before == 0) [[unlikely]] {
     frame.refs.store(0, std::memory_order_relaxed);
     if (frame.kind <= FrameKind::kFree) {
       panic_bad_frame_free(physical_of(frame), HOLSTEIN_CALL_SITE());

@@ -74,6 +74,9 @@ struct Frame {
       std::uint32_t tables;           // tables below this one, itself not counted
       std::uint16_t present;          // entries that are present, 0 to 512
       std::uint8_t level;             // 4 for a root (PML4) to 1 for a page table
+      // Bit i: some of the user entries 8i to 8i + 7, a cache line, is present. So that copying or
+      // freeing a table with few entries does not read all of it.
+      std::uint64_t occupied_lines;
     } table;
     struct {
       PageCache* cache;
@@ -181,12 +184,19 @@ void frame_free_contiguous(PhysAddr first, std::size_t count);
 // what it can spare and returns how many frames that were. The heap registers itself.
 void frame_set_reclaimer(std::size_t (*reclaim)());
 
-// Counts stop here, far enough below the wrap that every CPU may try at once.
-inline constexpr std::uint32_t kMaxFrameReferences = 0xffff'0000;
+// Counts stop here, far enough below the wrap that every CPU may try at once. One more sets the
+// sign bit, which the processor tests for nothing.
+inline constexpr std::uint32_t kMaxFrameReferences = 0x7fff'ffff;
 // Adds an owner. EAGAIN, with nothing changed, when the count would pass kMaxFrameReferences.
 [[nodiscard]] Result<void> frame_retain(Frame& frame);
 // Drops an owner of a data frame; the last one frees it. Not for tables: see paging_drop_table.
-void frame_release(Frame& frame);
+void frame_release_last(Frame& frame, std::uint32_t refs_before);  // the rare part
+inline void frame_release(Frame& frame) {
+  const std::uint32_t before = frame.refs.fetch_sub(1, std::memory_order_acq_rel);
+  if (before <= 1) {
+    frame_release_last(frame, before);
+  }
+}
 
 std::uint64_t frame_get_total_memory();   // bytes of RAM, reserved included
 std::uint64_t frame_get_usable_memory();  // bytes of RAM without the reserved (MemTotal)

@@ -106,8 +106,10 @@ bool huge_page_is_exclusive(PhysAddr head) {
 Result<void> huge_page_share_frames(PhysAddr head) {
   split_mark(head).store(1, std::memory_order_relaxed);
   Frame* frames = frames_of(head);
+#pragma clang loop unroll_count(8)
   for (std::uint64_t i = 0; i < kFramesPerHugePage; ++i) {
-    if (frames[i].refs.fetch_add(1, std::memory_order_relaxed) >= kMaxFrameReferences)
+    // At its limit: see kMaxFrameReferences.
+    if (static_cast<std::int32_t>(frames[i].refs.fetch_add(1, std::memory_order_relaxed) + 1) < 0)
         [[unlikely]] {
       for (std::uint64_t undo = 0; undo <= i; ++undo) {
         frames[undo].refs.fetch_sub(1, std::memory_order_relaxed);

@@ -20,12 +20,17 @@ inline constexpr std::uint64_t PAGE_COW = 0x200;     // software: write-protecte
 inline constexpr std::uint64_t PAGE_SHARED = 0x400;  // software: leaf of a shared mapping (I2)
 // Software: a leaf of a PROT_NONE region. The hardware's present bit is clear, the target is kept.
 inline constexpr std::uint64_t PAGE_PROT_NONE = 0x800;
+// Software: leaf of the zero frame, which is not counted (I1). Bit 52 is ignored by the hardware.
+inline constexpr std::uint64_t PAGE_ZERO = 1ULL << 52;
 inline constexpr std::uint64_t PAGE_NX = 1ULL << 63;
 
 // Bits 51 to 12: where the frame is. PCD|PWT and bit 12 of huge entries (PAT) are ours to leave 0.
 inline constexpr std::uint64_t kEntryAddressMask = 0x000ffffffffff000;
 inline constexpr std::uint64_t kEntryFlagsMask = ~kEntryAddressMask;
 inline constexpr unsigned kEntriesPerTable = 512;
+// Of one cache line: what a bit of Frame::table.occupied_lines stands for.
+inline constexpr unsigned kEntriesPerLine = 8;
+static_assert(kEntriesPerTable / kEntriesPerLine == 64);
 inline constexpr unsigned kRootLevel = 4;
 // The level whose entries may be leaves of 2 MiB (PAGE_HUGE) in user space.
 inline constexpr unsigned kHugeLevel = 2;

@@ -141,8 +141,12 @@ PhysAddr paging_create_directory() {
   }
   Frame& frame = frame_of(root);
   frame.lock.store(0, std::memory_order_relaxed);
-  frame.table = {
-      .anonymous_pages = 0, .file_pages = 0, .tables = 0, .present = 0, .level = kRootLevel};
+  frame.table = {.anonymous_pages = 0,
+                 .file_pages = 0,
+                 .tables = 0,
+                 .present = 0,
+                 .level = kRootLevel,
+                 .occupied_lines = 0};
   clear_frame(root);
   Entry* entries = table_entries(root);
   const Entry* kernel_entries = table_entries(kernel_directory);
@@ -157,28 +161,25 @@ PhysAddr paging_clone_directory(PhysAddr source) {
   if (root.is_null()) {
     return root;
   }
-  Entry* from = table_entries(source);
   Entry* to = table_entries(root);
-  unsigned left = frame_of(source).table.present;
-  for (unsigned index = 0; left > 0; ++index) {
-    HOLSTEIN_ASSERT(index < kUserRootEntries);
-    if (!from[index].is_present()) {
-      continue;
+  const bool is_whole = for_each_present(source, [&](Entry& entry, unsigned index) {
+    if (!retain_target(entry)) {
+      return false;
     }
-    --left;
-    if (!retain_target(from[index])) {
-      // The entries done so far belong to the new root alone in the eyes of the counts; the
-      // source's stay write-protected, which its next fault puts right.
-      for (unsigned undo = 0; undo < index; ++undo) {
-        if (to[undo].is_present()) {
-          drop_target(to[undo], kRootLevel);
-        }
+    entry = entry.as_copy_on_write();
+    to[index] = entry;
+    return true;
+  });
+  if (!is_whole) {
+    // The entries done so far belong to the new root alone in the eyes of the counts; the source's
+    // stay write-protected, which its next fault puts right.
+    for (unsigned undo = 0; undo < kUserRootEntries; ++undo) {
+      if (to[undo].is_present()) {
+        drop_target(to[undo], kRootLevel);
       }
-      frame_free(root);
-      return PhysAddr();
     }
-    from[index] = from[index].as_copy_on_write();
-    to[index] = from[index];
+    frame_free(root);
+    return PhysAddr();
   }
   frame_of(root).table = frame_of(source).table;
   return root;
@@ -189,15 +190,10 @@ void paging_free_directory(PhysAddr directory) {
     panic("page directory %#llx freed while it is loaded",
           static_cast<unsigned long long>(directory.value()));
   }
-  Entry* entries = table_entries(directory);
-  unsigned left = frame_of(directory).table.present;
-  for (unsigned index = 0; left > 0; ++index) {
-    HOLSTEIN_ASSERT(index < kUserRootEntries);
-    if (entries[index].is_present()) {
-      --left;
-      drop_target(entries[index], kRootLevel);
-    }
-  }
+  for_each_present(directory, [](Entry& entry, unsigned) {
+    drop_target(entry, kRootLevel);
+    return true;
+  });
   frame_free(directory);
 }
 

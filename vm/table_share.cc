@@ -34,21 +34,6 @@ class TableLock {
   std::uint64_t irq_state_;
 };
 
-// Takes the right to write from an entry of a shared table, and keeps accessed and dirty bits that
-// the hardware sets at the same moment. `seen` is what the entry was a moment ago. Returns it as it
-// is now.
-[[gnu::always_inline]] inline Entry write_protect(Entry& entry, Entry seen) {
-  std::atomic_ref<std::uint64_t> bits(reinterpret_cast<std::uint64_t&>(entry));
-  std::uint64_t old_bits = seen.bits();
-  while (true) {
-    const Entry wanted = Entry(old_bits).as_copy_on_write();
-    if (wanted.bits() == old_bits ||
-        bits.compare_exchange_weak(old_bits, wanted.bits(), std::memory_order_relaxed)) {
-      return wanted;
-    }
-  }
-}
-
 void initialise_table(PhysAddr table, unsigned level) {
   Frame& frame = frame_of(table);
   frame.lock.store(0, std::memory_order_relaxed);
@@ -56,84 +41,165 @@ void initialise_table(PhysAddr table, unsigned level) {
                  .file_pages = 0,
                  .tables = 0,
                  .present = 0,
-                 .level = static_cast<std::uint8_t>(level)};
+                 .level = static_cast<std::uint8_t>(level),
+                 .occupied_lines = 0};
 }
 
-// Puts what the shared entry `from` says into `to` as well: one reference more for the target.
-// False, with nothing changed: the count is at its limit.
-[[gnu::always_inline]] inline bool share_entry(Entry& from, Entry& to) {
-  const Entry entry = from;
-  if (entry.is_huge()) [[unlikely]] {
-    if (!huge_page_retain(entry.target())) {
-      return false;
-    }
-  } else if (entry.target() != zero_frame) {
-    std::atomic<std::uint32_t>& refs = frame_of(entry.target()).refs;
-    if (refs.fetch_add(1, std::memory_order_relaxed) >= kMaxFrameReferences) [[unlikely]] {
-      refs.fetch_sub(1, std::memory_order_relaxed);
-      return false;
-    }
+// Counts one owner more. False, with nothing changed: the count is at its limit.
+template <class Count>
+[[gnu::always_inline]] inline bool add_owner(Count&& count) {
+  static_assert(kMaxFrameReferences == INT32_MAX);
+  if (static_cast<std::int32_t>(count.fetch_add(1, std::memory_order_relaxed) + 1) < 0)
+      [[unlikely]] {
+    count.fetch_sub(1, std::memory_order_relaxed);
+    return false;
   }
-  to = entry.is_shared_mapping() ? entry : write_protect(from, entry);
   return true;
 }
 
-// Drops the references that the first `count` entries of `table`, of `level`, hold.
-void drop_first_entries(PhysAddr table, unsigned level, unsigned count) {
-  const Entry* entries = table_entries(table);
-  for (unsigned index = 0; index < count; ++index) {
-    if (entries[index].is_present()) {
-      drop_target(entries[index], level);
+// share_entry() for the leaves that are not counted or not write-protected.
+[[gnu::noinline]] bool share_special_entry(Entry& from, Entry& to) {
+  if (!retain_target(from)) {
+    return false;
+  }
+  if (!from.is_shared_mapping()) {
+    from = from.as_copy_on_write();
+  }
+  to = from;
+  return true;
+}
+
+// What the entries of a table that are present have in common, for the loop below.
+enum class Contents : std::uint8_t {
+  kPages,      // of a page table
+  kTables,     // tables, of any level
+  kHugePages,  // of a page directory
+  kMixed,      // of a page directory: tables and huge pages
+};
+
+Contents contents_of(const Frame& table) {
+  if (table.table.level != kHugeLevel) {
+    return table.table.level == 1 ? Contents::kPages : Contents::kTables;
+  }
+  if (table.table.tables == 0) {
+    return Contents::kHugePages;
+  }
+  return table.table.tables == table.table.present ? Contents::kTables : Contents::kMixed;
+}
+
+// Puts what the entry `from` of a shared table says into `to` as well: one reference more for the
+// target, the right to write taken from both. False, with nothing changed: the count is at its
+// limit.
+//
+// A plain store does: nothing can be written through a shared table, so the hardware sets no dirty
+// bit meanwhile; an accessed bit set by another CPU at this very moment is lost, which nobody
+// misses.
+constexpr unsigned kFrameShift = 5;
+template <Contents kContents>
+[[gnu::always_inline]] inline bool share_entry(Entry& from, Entry& to, std::byte* frames) {
+  const Entry entry = from;
+  if (kContents == Contents::kPages && (entry.bits() & (PAGE_SHARED | PAGE_ZERO)) != 0)
+      [[unlikely]] {
+    return share_special_entry(from, to);
+  }
+  // frames[pfn], in the form that takes the fewest instructions.
+  static_assert(sizeof(Frame) << (kPageShift - kFrameShift) == kPageSize);
+  Frame& frame = *reinterpret_cast<Frame*>(
+      frames + ((entry.bits() & kEntryAddressMask) >> (kPageShift - kFrameShift)));
+  const bool is_huge =
+      kContents == Contents::kHugePages || (kContents == Contents::kMixed && entry.is_huge());
+  if (!(is_huge ? add_owner(std::atomic_ref(frame.huge.owners)) : add_owner(frame.refs)))
+      [[unlikely]] {
+    return false;
+  }
+  from = to = entry.as_copy_on_write();
+  return true;
+}
+
+// Shares the entries of the lines of `from` that are set in `lines`. Returns how many entries from
+// the first one on are done: all, unless a count is at its limit. This loop is what a first write
+// after a fork costs: at most 512 times round for each level.
+template <Contents kContents, bool kIsFull>
+unsigned share_lines(Entry* from, Entry* to, std::uint64_t lines) {
+  auto* const frames = reinterpret_cast<std::byte*>(frame_table);
+  for (; lines != 0; lines &= lines - 1) {
+    const auto line = static_cast<std::size_t>(std::countr_zero(lines));
+    Entry* const from_line = from + line * kEntriesPerLine;
+    Entry* const to_line = to + line * kEntriesPerLine;
+#pragma clang loop unroll(full)
+    for (unsigned i = 0; i < kEntriesPerLine; ++i) {
+      if (!kIsFull && !from_line[i].is_present()) {
+        to_line[i] = Entry();
+      } else if (!share_entry<kContents>(from_line[i], to_line[i], frames)) [[unlikely]] {
+        return static_cast<unsigned>(line) * kEntriesPerLine + i;
+      }
+    }
+  }
+  return kEntriesPerTable;
+}
+
+template <Contents kContents>
+unsigned share_lines(Entry* from, Entry* to, const Frame& source) {
+  return source.table.present == kEntriesPerTable
+             ? share_lines<kContents, true>(from, to, source.table.occupied_lines)
+             : share_lines<kContents, false>(from, to, source.table.occupied_lines);
+}
+
+// Makes the lines of `table` that are not set in `occupied` empty.
+void clear_other_lines(PhysAddr table, std::uint64_t occupied) {
+  constexpr int kFewLines = 16;
+  std::uint64_t lines = ~occupied;
+  if (std::popcount(lines) > kFewLines) {
+    clear_frame(table);
+    return;
+  }
+  for (; lines != 0; lines &= lines - 1) {
+    Entry* line = table_entries(table) + std::countr_zero(lines) * int{kEntriesPerLine};
+    for (unsigned i = 0; i < kEntriesPerLine; ++i) {
+      line[i] = Entry();
     }
   }
 }
 
 // Fills `copy` with the entries of the shared table `source`, each child gaining a reference.
 // EAGAIN: a count is at its limit; no reference was kept. REQUIRES the table lock of `source`.
-//
-// This loop is what a first write after a fork costs. It stops after the last present entry, and
-// passes over holes four at a time.
 Result<void> copy_entries(PhysAddr source, PhysAddr copy) {
-  constexpr unsigned kGroup = 4;
+  const Frame& frame = frame_of(source);
   Entry* from = table_entries(source);
   Entry* to = table_entries(copy);
-  const Frame& source_frame = frame_of(source);
-  unsigned left = source_frame.table.present;
-  if (left < kEntriesPerTable) {
-    clear_frame(copy);
+  clear_other_lines(copy, frame.table.occupied_lines);
+  unsigned done = 0;
+  switch (contents_of(frame)) {
+    case Contents::kPages:
+      done = share_lines<Contents::kPages>(from, to, frame);
+      break;
+    case Contents::kTables:
+      done = share_lines<Contents::kTables>(from, to, frame);
+      break;
+    case Contents::kHugePages:
+      done = share_lines<Contents::kHugePages>(from, to, frame);
+      break;
+    case Contents::kMixed:
+      done = share_lines<Contents::kMixed>(from, to, frame);
+      break;
   }
-  for (unsigned first = 0; left > 0; first += kGroup) {
-    HOLSTEIN_DEBUG_ASSERT(first < kEntriesPerTable);
-    if ((from[first].bits() | from[first + 1].bits() | from[first + 2].bits() |
-         from[first + 3].bits()) == 0) {
-      continue;
-    }
-    for (unsigned index = first; index < first + kGroup; ++index) {
-      if (!from[index].is_present()) {
-        continue;
-      }
-      if (!share_entry(from[index], to[index])) [[unlikely]] {
-        drop_first_entries(copy, source_frame.table.level, index);
-        return fail(Errno::kEAGAIN);
-      }
-      --left;
+  if (done == kEntriesPerTable) {
+    return {};
+  }
+  for (unsigned index = 0; index < done; ++index) {
+    if (to[index].is_present()) {
+      drop_target(to[index], frame.table.level);
     }
   }
-  return {};
+  return fail(Errno::kEAGAIN);
 }
 
 // The last reference to a table is gone: its children lose one each.
 void free_table(PhysAddr table, unsigned level) {
-  Frame& frame = frame_of(table);
-  Entry* entries = table_entries(table);
-  unsigned left = frame.table.present;
-  for (unsigned index = 0; left > 0; ++index) {
-    HOLSTEIN_ASSERT(index < kEntriesPerTable);
-    if (entries[index].is_present()) {
-      --left;
-      drop_target(entries[index], level);
-    }
-  }
+  for_each_present(table, [level](Entry& entry, unsigned) {
+    drop_target(entry, level);
+    return true;
+  });
   frame_free(table);
 }
 
@@ -141,6 +207,23 @@ void add_counts(Frame& frame, const SubtreeCounts& counts) {
   frame.table.anonymous_pages += counts.anonymous_pages;
   frame.table.file_pages += counts.file_pages;
   frame.table.tables += counts.tables;
+}
+
+// Brings the bit of the line that holds entry number `index` up to date.
+void note_line(Frame& table, const Entry* entries, unsigned index) {
+  const unsigned line = index / kEntriesPerLine;
+  const std::uint64_t bit = std::uint64_t{1} << line;
+  if (entries[index].is_present()) {
+    table.table.occupied_lines |= bit;
+    return;
+  }
+  std::uint64_t all = 0;
+  for (unsigned i = line * kEntriesPerLine; i < (line + 1) * kEntriesPerLine; ++i) {
+    all |= entries[i].bits();
+  }
+  if (all == 0) {
+    table.table.occupied_lines &= ~bit;
+  }
 }
 
 void subtract_counts(Frame& frame, const SubtreeCounts& counts) {
@@ -317,10 +400,13 @@ Result<void> split_huge_page(const TablePath& path, FrameReserve& reserve) {
   const PhysAddr table = reserve.take(FrameKind::kTable);
   initialise_table(table, kHugeLevel - 1);
   Entry* entries = table_entries(table);
-  for (unsigned index = 0; index < kEntriesPerTable; ++index) {
-    entries[index] = Entry(first.bits() + (std::uint64_t{index} << kPageShift));
+  std::uint64_t bits = first.bits();
+#pragma clang loop unroll_count(8)
+  for (unsigned index = 0; index < kEntriesPerTable; ++index, bits += kPageSize) {
+    entries[index] = Entry(bits);
   }
   frame_of(table).table.present = kEntriesPerTable;
+  frame_of(table).table.occupied_lines = ~std::uint64_t{0};
   frame_of(table).table.anonymous_pages = kFramesPerHugePage;
   // (b) of the TLB order; besides, some processors do not bear translations of both sizes for one
   // address at a time.
@@ -341,7 +427,9 @@ void set_entry(const TablePath& path, Entry entry) {
   const SubtreeCounts removed = counts_below(old_entry, path.level);
   const SubtreeCounts added = counts_below(entry, path.level);
   place = entry;
-  Frame& table = frame_of(path.tables[path.level]);
+  const PhysAddr table_address = path.tables[path.level];
+  Frame& table = frame_of(table_address);
+  note_line(table, table_entries(table_address), entry_index(path.address, path.level));
   table.table.present = static_cast<std::uint16_t>(
       table.table.present + (entry.is_present() ? 1 : 0) - (old_entry.is_present() ? 1 : 0));
   for (unsigned level = path.level; level <= kRootLevel; ++level) {

@@ -2,6 +2,7 @@
 // reverse, the dropping of references. Everything that changes a user entry goes through here.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -13,6 +14,23 @@
 namespace holstein {
 
 inline Entry* table_entries(PhysAddr table) { return phys_to_virt<Entry>(table); }
+
+// Calls `visit(entry, index)` for each present user entry of `table`, in order, until it returns
+// false. Reads only the lines that are occupied. True: all were visited.
+template <class Visit>
+bool for_each_present(PhysAddr table, Visit visit) {
+  Entry* entries = table_entries(table);
+  std::uint64_t lines = frame_of(table).table.occupied_lines;
+  for (; lines != 0; lines &= lines - 1) {
+    const unsigned first = static_cast<unsigned>(std::countr_zero(lines)) * kEntriesPerLine;
+    for (unsigned index = first; index < first + kEntriesPerLine; ++index) {
+      if (entries[index].is_present() && !visit(entries[index], index)) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
 
 // Frames taken before anything is changed, so that the change itself cannot fail.
 class FrameReserve {

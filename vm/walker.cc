@@ -40,9 +40,9 @@ void check_leaf_entry(VirtAddr address, Entry entry) {
     }
     return;
   }
-  if (entry.target() == zero_frame) {
-    if (entry.is_writable()) {
-      report("the zero frame is never writable", address, 1, entry);
+  if (entry.target() == zero_frame || (entry.flags() & PAGE_ZERO) != 0) {
+    if (entry.target() != zero_frame || (entry.flags() & PAGE_ZERO) == 0 || entry.is_writable()) {
+      report("PAGE_ZERO marks the zero frame, which is never writable", address, 1, entry);
     }
     return;
   }
@@ -113,6 +113,7 @@ SubtreeCounts check_table(const RegionMap& regions, PhysAddr table, unsigned lev
                           bool above_writable) {
   SubtreeCounts sum;
   unsigned present = 0;
+  std::uint64_t lines = 0;
   const unsigned entries = level == kRootLevel ? kUserRootEntries : kEntriesPerTable;
   for (unsigned index = 0; index < entries; ++index) {
     const Entry entry = table_entries(table)[index];
@@ -121,6 +122,7 @@ SubtreeCounts check_table(const RegionMap& regions, PhysAddr table, unsigned lev
       continue;
     }
     ++present;
+    lines |= std::uint64_t{1} << index / kEntriesPerLine;
     const VirtAddr address = base + index * entry_span(level);
     SubtreeCounts below;
     if (!is_leaf(entry, level)) {
@@ -150,6 +152,12 @@ SubtreeCounts check_table(const RegionMap& regions, PhysAddr table, unsigned lev
         level, static_cast<unsigned long long>(base.value()), frame.table.present,
         frame.table.anonymous_pages, frame.table.file_pages, frame.table.tables, present,
         sum.anonymous_pages, sum.file_pages, sum.tables);
+  }
+  if (frame.table.occupied_lines != lines) {
+    panic("A2 violated: table of level %u for %#llx says lines %#llx are occupied; found %#llx",
+          level, static_cast<unsigned long long>(base.value()),
+          static_cast<unsigned long long>(frame.table.occupied_lines),
+          static_cast<unsigned long long>(lines));
   }
   return sum;
 }
