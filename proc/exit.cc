@@ -266,7 +266,11 @@ void exit_thread(std::int32_t status) {
   if (process.space_users.fetch_sub(1) == 1) {
     drop_space(process);
   }
-  space.reset();  // the last reference in the common case; other tables are loaded by now
+  // The last reference in the common case; other tables are loaded by now. A large space goes when
+  // the parent knows of the death, so that wait4 does not wait for it.
+  if (space && (space->reference_count() > 1 || !space->is_long_to_release())) {
+    space.reset();
+  }
   thread.set_files(nullptr);
   thread.set_fs(nullptr);
   if (was_last) {
@@ -275,6 +279,10 @@ void exit_thread(std::int32_t status) {
   }
   scheduler_charge_now();
   announce_death(process, thread, was_last);
+  if (space) {
+    scheduler_yield();
+    space.reset();
+  }
   scheduler_mark_dead();
   scheduler_leave_cpu();
   panic("a dead thread runs");

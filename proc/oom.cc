@@ -107,6 +107,11 @@ bool handle_out_of_memory(const char* reason) {
     scheduler_yield();
     return !fatal_signal_pending();
   }
+  // Nor is anybody killed while the memory of somebody who has ended comes back.
+  if (address_space_is_being_released()) {
+    scheduler_yield();
+    return !fatal_signal_pending();
+  }
   if (!victim.process) {
     if (someone_is_ending) {
       scheduler_yield();

@@ -135,6 +135,10 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
   [[nodiscard]] Result<PhysAddr> pin_page(VirtAddr address, FaultAccess access, bool force)
       EXCLUDES(lock_);
 
+  // True if giving the memory back would take so long that nobody should have to wait for it. Asked
+  // by the last owner.
+  bool is_long_to_release() const { return paging_is_long_to_free(root_); }
+
   // Loads this space's tables on the running CPU (nothing if they are loaded).
   void activate();
   PhysAddr root() const { return root_; }

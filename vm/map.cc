@@ -1,5 +1,6 @@
 // mmap: finding a place, checking limits, putting a region in. Pages come later, by faults.
 #include "vm/address_space.h"
+#include "vm/huge_page.h"
 #include "vm/table_range.h"
 
 namespace holstein {
@@ -30,8 +31,15 @@ Result<std::uint64_t> AddressSpace::choose_address_locked(const MapRequest& requ
       return hint;
     }
   }
-  std::uint64_t found =
-      regions_->find_gap_top_down(size_bytes, kMinMapAddress, mmap_base_, kPageSize);
+  // Where huge pages could serve, at a multiple of their size, as Linux does it since 6.7.
+  std::uint64_t found = 0;
+  const bool is_anonymous = !request.cache && (request.flags & kRegionShared) == 0;
+  if (is_anonymous && size_bytes >= kHugePageBytes) {
+    found = regions_->find_gap_top_down(size_bytes, kMinMapAddress, mmap_base_, kHugePageBytes);
+  }
+  if (found == 0) {
+    found = regions_->find_gap_top_down(size_bytes, kMinMapAddress, mmap_base_, kPageSize);
+  }
   if (found == 0) {
     // The last resort when everything below the base is taken, the stack's room included.
     found = regions_->find_gap_bottom_up(size_bytes, kMinMapAddress, kUserLimit, kPageSize);

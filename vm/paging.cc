@@ -50,6 +50,17 @@ Entry* kernel_entry(VirtAddr address, bool create) {
   return &table_entries(table)[entry_index(address, 1)];
 }
 
+// Takes a table that nobody else owns off `*left`, and those below it. False: there are more.
+bool count_owned_tables(PhysAddr table, unsigned level, unsigned* left) {
+  return for_each_present(table, [level, left](Entry& entry, unsigned) {
+    if (is_leaf(entry, level) ||
+        frame_of(entry.target()).refs.load(std::memory_order_relaxed) > 1) {
+      return true;
+    }
+    return (*left)-- != 0 && count_owned_tables(entry.target(), level - 1, left);
+  });
+}
+
 }  // namespace
 
 void paging_set_kernel_directory(PhysAddr kernel_root) {
@@ -195,6 +206,12 @@ void paging_free_directory(PhysAddr directory) {
     return true;
   });
   frame_free(directory);
+}
+
+bool paging_is_long_to_free(PhysAddr directory) {
+  // What a child owns that wrote to a few places.
+  unsigned left = 24;
+  return !count_owned_tables(directory, kRootLevel, &left);
 }
 
 void paging_switch_directory(PhysAddr directory) {

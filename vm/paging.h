@@ -50,6 +50,9 @@ PhysAddr paging_clone_directory(PhysAddr source);
 // Drops the user half (O(1) for what is still shared) and frees the root. Must not be loaded.
 // Lets other threads run in between, so no lock but sleeping ones may be held.
 void paging_free_directory(PhysAddr directory);
+// True if more tables would go with `directory` than a waiting process should wait for. Looks at a
+// few tables only. Nobody may change the directory meanwhile.
+bool paging_is_long_to_free(PhysAddr directory);
 void paging_switch_directory(PhysAddr directory);
 
 }  // namespace holstein
