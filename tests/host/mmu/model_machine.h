@@ -15,6 +15,8 @@ namespace holstein::testing {
 
 // Windows of pages around the borders of tables of every level.
 inline constexpr std::uint64_t kSites[] = {0x200000, 0x40000000, 0x8000000000, 0x7ffe00000000};
+// Room for huge pages: three quarters of it may be used for them.
+inline constexpr std::size_t kArenaMib = 48;
 inline constexpr std::uint64_t kPagesBefore = 24;
 inline constexpr std::uint64_t kSitePages = 48;
 inline constexpr std::uint64_t kFilePages = 40;

@@ -486,9 +486,6 @@ class World {
     frame_release(frame_of(*frame));
   }
 
-  // Room for huge pages: three quarters of it may be used for them.
-  static constexpr std::size_t kArenaMib = 48;
-
   fake::Arena arena_;
   KernelDirectory kernel_directory_;
   SoftwareMmu mmu_;
