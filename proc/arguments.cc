@@ -5,7 +5,6 @@
 #include <new>
 
 #include "lib/address.h"
-#include "proc/exec.h"
 #include "uaccess/user_ptr.h"
 
 namespace holstein {

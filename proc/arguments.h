@@ -11,6 +11,8 @@
 
 namespace holstein {
 
+inline constexpr std::size_t kMaxArgumentBytes = 128 * 1024;  // MAX_ARG_STRLEN, with the NUL
+
 // NUL-terminated strings in a row. Grows by pages that are never moved, so large argument lists
 // cost one copy.
 class StringArea {

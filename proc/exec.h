@@ -11,8 +11,6 @@
 
 namespace holstein {
 
-inline constexpr std::size_t kMaxArgumentBytes = 128 * 1024;  // MAX_ARG_STRLEN, with the NUL
-inline constexpr std::uint32_t kMaxArgumentCount = 0x7fffffff;
 inline constexpr unsigned kMaxInterpreters = 5;  // #! within #! (ELOOP beyond)
 
 // Replaces the program of the current process: `path`, relative to `base` (null: the working
