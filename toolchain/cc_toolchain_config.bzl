@@ -132,6 +132,9 @@ def _impl(ctx):
     compile_flags = _ANY_ROLE + _COMPILE_FLAGS[role]
     if role == "kernel":
         compile_flags = compile_flags + _KERNEL_MODE_FLAGS[ctx.attr.mode]
+    if ctx.attr.mode == "fuzz":
+        # Counts what is executed; libFuzzer itself is linked by the targets of //fuzz.
+        compile_flags = compile_flags + ["-fsanitize=fuzzer-no-link"]
 
     features = [
         _flags("role_flags", _COMPILE_ACTIONS, compile_flags),
@@ -200,7 +203,7 @@ def _impl(ctx):
 clang_toolchain_config = rule(
     implementation = _impl,
     attrs = {
-        "mode": attr.string(mandatory = True, values = ["opt", "debug"]),
+        "mode": attr.string(mandatory = True, values = ["opt", "debug", "fuzz"]),
         "role": attr.string(mandatory = True, values = ["host", "guest", "kernel", "uefi"]),
     },
     provides = [CcToolchainConfigInfo],

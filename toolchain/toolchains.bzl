@@ -8,7 +8,7 @@ def clang_toolchain(name, role, mode):
     Args:
       name: the platform's name.
       role: "host", "guest", "kernel" or "uefi".
-      mode: "opt" or "debug".
+      mode: "opt", "debug" or "fuzz".
     """
     clang_toolchain_config(
         name = name + "_config",
@@ -36,7 +36,7 @@ def clang_toolchain(name, role, mode):
         ],
         target_compatible_with = [
             "//toolchain:" + {"host": "on_host", "guest": "on_guest", "kernel": "in_kernel", "uefi": "in_uefi"}[role],
-            "//toolchain:" + mode,
+            "//toolchain:" + ("fuzz_mode" if mode == "fuzz" else mode),
         ],
         toolchain = name + "_cc",
         toolchain_type = "@bazel_tools//tools/cpp:toolchain_type",

@@ -18,6 +18,8 @@ constexpr int kTrapPageFault = 14;
 constexpr std::uint64_t kErrorWrite = 1 << 1;
 constexpr std::uint64_t kErrorUser = 1 << 2;
 
+struct sigaction g_before[NSIG];
+OtherFaults g_others = OtherFaults::kKill;
 std::atomic<ServeFault> g_server = nullptr;
 std::atomic<std::size_t> g_faults = 0;
 
@@ -41,7 +43,12 @@ void on_fault(int signal, siginfo_t*, void* context) {
                                 .rsi = static_cast<std::uint64_t>(registers[REG_RSI])});
   }
   if (!fixup.has_value()) {
-    ::signal(signal, SIG_DFL);  // the instruction faults again, for good
+    // The instruction faults again, for good.
+    if (g_others == OtherFaults::kPreviousHandler) {
+      sigaction(signal, &g_before[signal], nullptr);
+    } else {
+      ::signal(signal, SIG_DFL);
+    }
     return;
   }
   g_faults.fetch_add(1, std::memory_order_relaxed);
@@ -55,14 +62,15 @@ void on_fault(int signal, siginfo_t*, void* context) {
 
 }  // namespace
 
-void install_fault_handler() {
+void install_fault_handler(OtherFaults others) {
   static std::once_flag once;
-  std::call_once(once, [] {
+  std::call_once(once, [others] {
+    g_others = others;
     struct sigaction action = {};
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO;
-    sigaction(SIGSEGV, &action, nullptr);
-    sigaction(SIGBUS, &action, nullptr);
+    sigaction(SIGSEGV, &action, &g_before[SIGSEGV]);
+    sigaction(SIGBUS, &action, &g_before[SIGBUS]);
   });
 }
 
