@@ -60,6 +60,18 @@ def build(mode: str) -> BootFiles:
     return BootFiles(*files)
 
 
+def build_programs(targets: list[str]) -> list[str]:
+    """The one file that each target makes. Raises CommandError where something does not compile."""
+    with Progress("building " + ", ".join(targets)) as progress:
+        _run_bazel(targets, progress)
+        folder = Path(_bazel_output(["info", "bazel-bin"]).strip())
+    files = [folder / target.removeprefix("//").replace(":", "/") for target in targets]
+    for file in files:
+        if not file.is_file():
+            raise CommandError(f"the build did not make {file}")
+    return [str(file) for file in files]
+
+
 def _fingerprint() -> str:
     digest = hashlib.sha256(os.environ.get("HOLSTEIN_BAZEL", "").encode())
     pending = [""]

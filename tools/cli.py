@@ -5,7 +5,7 @@ import os
 import re
 import textwrap
 
-from tools import accelerator, build, packages, standard_streams
+from tools import accelerator, build, fuzz_command, packages, standard_streams
 from tools.errors import USAGE, CommandError
 from tools.terminal import ESCAPE_HELP
 
@@ -171,6 +171,21 @@ def make_parser(prog: str = "./holstein") -> argparse.ArgumentParser:
         epilog="exit status: Bazel's own (0: all tests passed, 3: some did not)\n\nexamples:\n"
         f"  {prog} test\n  {prog} test //vm/... --test_output=all\n")
     _add_common(test)
+    fuzz = commands.add_parser(
+        "fuzz", help="look for inputs that break the kernel's code", formatter_class=formatter,
+        allow_abbrev=False, usage=f"{prog} fuzz [OPTIONS] [TARGET]",
+        description="Runs libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer over the "
+        "kernel's own\ncode, built for this machine. Without TARGET all of them, one after the "
+        "other.", epilog="exit status: 0 where nothing was found, 1 where something was\n\n"
+        f"examples:\n  {prog} fuzz --list\n  {prog} fuzz elf --time 2m --seed 7\n")
+    _add_common(fuzz)
+    fuzz.add_argument("target", metavar="TARGET", nargs="?", help="one of --list")
+    fuzz.add_argument("--list", action="store_true", help="say which targets there are, and end")
+    fuzz.add_argument("--time", type=fuzz_command.duration, default=600.0, metavar="TIME",
+                      help="how long in all: 90s, 10m, 2h; default: 10m")
+    fuzz.add_argument("--seed", type=int, metavar="N",
+                      help="where the random numbers begin; the seed of each run is printed")
+    fuzz.add_argument("--replay", metavar="FILE", help="run one input again, and end")
     return parser
 
 
@@ -224,5 +239,7 @@ def _dispatch(arguments: list[str]) -> int:
             program = ["busybox", "sh", "-l"]
         from tools import run_command  # only here: the other commands start faster without
         return run_command.run(options, program)
+    if command == "fuzz":
+        return fuzz_command.run(parser.parse_args(arguments))
     parser.parse_args(arguments)
     raise AssertionError("every command was handled")
