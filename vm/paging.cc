@@ -57,7 +57,10 @@ bool count_owned_tables(PhysAddr table, unsigned level, unsigned* left) {
         frame_of(entry.target()).refs.load(std::memory_order_relaxed) > 1) {
       return true;
     }
-    return (*left)-- != 0 && count_owned_tables(entry.target(), level - 1, left);
+    if ((*left)-- == 0) {
+      return false;
+    }
+    return level == kHugeLevel || count_owned_tables(entry.target(), level - 1, left);
   });
 }
 
