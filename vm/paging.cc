@@ -50,17 +50,26 @@ Entry* kernel_entry(VirtAddr address, bool create) {
   return &table_entries(table)[entry_index(address, 1)];
 }
 
-// Takes a table that nobody else owns off `*left`, and those below it. False: there are more.
-bool count_owned_tables(PhysAddr table, unsigned level, unsigned* left) {
-  return for_each_present(table, [level, left](Entry& entry, unsigned) {
+// What a directory owns alone, up to some limit.
+struct OwnedTables {
+  unsigned tables = 0;
+  unsigned pages = 0;  // that the page tables among them map
+  bool are_many() const { return tables > 16 || pages > 512; }
+};
+
+// Counts the tables below `table` that nobody else owns. False: there are many.
+bool count_owned_tables(PhysAddr table, unsigned level, OwnedTables& owned) {
+  return for_each_present(table, [level, &owned](Entry& entry, unsigned) {
     if (is_leaf(entry, level) ||
         frame_of(entry.target()).refs.load(std::memory_order_relaxed) > 1) {
       return true;
     }
-    if ((*left)-- == 0) {
-      return false;
+    ++owned.tables;
+    if (level == kHugeLevel) {
+      owned.pages += frame_of(entry.target()).table.present;
     }
-    return level == kHugeLevel || count_owned_tables(entry.target(), level - 1, left);
+    return !owned.are_many() &&
+           (level == kHugeLevel || count_owned_tables(entry.target(), level - 1, owned));
   });
 }
 
@@ -212,9 +221,8 @@ void paging_free_directory(PhysAddr directory) {
 }
 
 bool paging_is_long_to_free(PhysAddr directory) {
-  // What a child owns that wrote to a few places.
-  unsigned left = 24;
-  return !count_owned_tables(directory, kRootLevel, &left);
+  OwnedTables owned;
+  return !count_owned_tables(directory, kRootLevel, owned);
 }
 
 void paging_switch_directory(PhysAddr directory) {
