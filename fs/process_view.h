@@ -70,6 +70,8 @@ class ProcessView : public RefCounted<ProcessView> {
   // Writes to /proc: comm (cut to 15 bytes) and oom_score_adj (-1000 to 1000).
   virtual Result<void> set_name(std::string_view name) = 0;
   virtual Result<void> set_oom_score_adjust(std::int32_t value) = 0;
+  // What an open of fork_watch gives: proc/fork_watch.h.
+  virtual Result<RefPtr<File>> watch_forks(const Path& path, std::uint32_t flags) = 0;
 };
 
 namespace port {

@@ -14,7 +14,15 @@ using StoreProcessText = Result<void> (*)(ProcessView& process, std::string_view
                                           const Credentials& who);
 using FollowLink = Result<Path> (*)(ProcessView& process);
 
-enum class Kind : std::uint8_t { kText, kLink, kDescriptors, kDescriptorDetails, kTasks, kPagemap };
+enum class Kind : std::uint8_t {
+  kText,
+  kLink,
+  kDescriptors,
+  kDescriptorDetails,
+  kTasks,
+  kPagemap,
+  kForkWatch,
+};
 
 struct Node {
   const char* name;
@@ -94,6 +102,7 @@ constexpr Node kNodes[] = {
      .follow = [](ProcessView& process) { return process.executable(); }},
     {.name = "fd", .permissions = 0500, .kind = Kind::kDescriptors},
     {.name = "fdinfo", .permissions = 0555, .kind = Kind::kDescriptorDetails},
+    {.name = "fork_watch", .permissions = 0600, .kind = Kind::kForkWatch},
     {.name = "io", .permissions = 0400, .generate = &generate_process_io},
     {.name = "limits", .permissions = 0444, .generate = &generate_process_limits},
     {.name = "maps", .permissions = 0444, .generate = &generate_maps},
@@ -124,6 +133,7 @@ constexpr FileType type_of(Kind kind) {
   switch (kind) {
     case Kind::kText:
     case Kind::kPagemap:
+    case Kind::kForkWatch:
       return FileType::kRegular;
     case Kind::kLink:
       return FileType::kSymlink;
@@ -167,6 +177,22 @@ class ProcessLink final : public ProcInode {
  private:
   const RefPtr<ProcessView> process_;
   const Node& node_;
+};
+
+// What proc/fork_watch.h describes; each open is a watch of its own.
+class ForkWatchNode final : public ProcInode {
+ public:
+  ForkWatchNode(Superblock& superblock, std::uint64_t number, RefPtr<ProcessView> process)
+      : ProcInode(superblock, FileType::kRegular, number), process_(std::move(process)) {}
+  Result<RefPtr<File>> open(const Path& path, std::uint32_t flags,
+                            const Credentials& who) override {
+    TRY(check_inspection(*process_, who));
+    return process_->watch_forks(path, flags);
+  }
+  Result<void> resize(std::uint64_t) override { return {}; }  // `> file` truncates first
+
+ private:
+  const RefPtr<ProcessView> process_;
 };
 
 // /proc/<pid>/task.
@@ -262,6 +288,9 @@ class ProcessDirectory final : public ProcDirectory {
         break;
       case Kind::kPagemap:
         made = make_pagemap(superblock(), process_, number);
+        break;
+      case Kind::kForkWatch:
+        made = new (std::nothrow) ForkWatchNode(superblock(), number, process_);
         break;
     }
     if (made != nullptr) {

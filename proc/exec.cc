@@ -12,6 +12,7 @@
 #include "lib/panic.h"
 #include "proc/exec_parts.h"
 #include "proc/exit.h"
+#include "proc/fork_watch.h"
 #include "proc/process.h"
 #include "proc/program_image.h"
 #include "proc/thread.h"
@@ -119,6 +120,7 @@ namespace {
 Result<void> switch_program(Thread& thread, PreparedProgram& prepared) {
   Process& process = *thread.process;
   TRY_ASSIGN(RefPtr<FileTable> files, private_files(thread));
+  show_end(process, "exec");
   TRY(become_only_thread(process, thread));
 
   // From here on there is no way back: a failure kills the process. It dies on its way out of the

@@ -7,6 +7,7 @@
 #include "fs/terminal.h"
 #include "lib/log.h"
 #include "lib/panic.h"
+#include "proc/fork_watch.h"
 #include "proc/futex.h"
 #include "proc/job_control.h"
 #include "proc/process.h"
@@ -245,6 +246,7 @@ void exit_thread(std::int32_t status) {
     scheduler_leave_cpu();
     panic("a dead kernel thread runs");
   }
+  show_thread_exit(process);
   thread.exit_code = status;
   bool was_last = false;
   {
@@ -258,6 +260,7 @@ void exit_thread(std::int32_t status) {
   if (was_last) {
     process.real_timer.stop();
     delete_all_timers(process);
+    end_watch(process);
   }
   RefPtr<AddressSpace> space = process.space();
   // Two references are this one and the process's.
@@ -291,6 +294,7 @@ void exit_thread(std::int32_t status) {
 void exit_process(std::int32_t status) {
   Thread& thread = current_thread();
   Process& process = *thread.process;
+  show_end(process, "exit");
   {
     SpinGuard links(process_links);
     SpinGuard guard(process.signal_lock);

@@ -6,6 +6,7 @@
 
 #include "fs/mount.h"
 #include "lib/panic.h"
+#include "proc/fork_watch.h"
 #include "proc/job_control.h"
 #include "proc/process.h"
 #include "proc/thread.h"
@@ -185,11 +186,10 @@ void wait_for_vfork(Thread& child, VforkCompletion& completion) {
   }
 }
 
-}  // namespace
-
-Result<std::int64_t> clone_thread(const CloneArguments& arguments, const UserRegisters& registers) {
+// `watch` is who looks at this fork, or null.
+Result<std::int64_t> make_clone(Thread& creator, const CloneArguments& arguments,
+                                const UserRegisters& registers, const RefPtr<ForkWatch>& watch) {
   TRY(check_flags(arguments.flags));
-  Thread& creator = current_thread();
   if ((arguments.flags & kCloneParent) != 0 && creator.process.get() == init_process()) {
     return fail(Errno::kEINVAL);
   }
@@ -216,6 +216,9 @@ Result<std::int64_t> clone_thread(const CloneArguments& arguments, const UserReg
     release_pid(record);
     return fail(linked.error());
   }
+  if (watch) {
+    show_fork(watch, *child->process);
+  }
   const std::int32_t tid = record->number;
   if ((arguments.flags & kCloneParentSetTid) != 0) {
     // As on Linux: a bad address does not undo the clone.
@@ -226,6 +229,21 @@ Result<std::int64_t> clone_thread(const CloneArguments& arguments, const UserReg
     wait_for_vfork(*child, completion);
   }
   return tid;
+}
+
+}  // namespace
+
+Result<std::int64_t> clone_thread(const CloneArguments& arguments, const UserRegisters& registers) {
+  Thread& creator = current_thread();
+  if ((arguments.flags & kCloneVm) != 0 || !creator.process->is_watched.load()) [[likely]] {
+    return make_clone(creator, arguments, registers, nullptr);
+  }
+  const RefPtr<ForkWatch> watch = watched_fork(*creator.process);
+  const Result<std::int64_t> made = make_clone(creator, arguments, registers, watch);
+  if (watch && !made.has_value()) {
+    watch->fork_failed();
+  }
+  return made;
 }
 
 void report_first_run(Thread& thread) {

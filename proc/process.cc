@@ -5,6 +5,7 @@
 
 #include "fs/mount.h"
 #include "lib/panic.h"
+#include "proc/fork_watch.h"
 
 namespace holstein {
 

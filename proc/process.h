@@ -27,6 +27,7 @@
 
 namespace holstein {
 
+class ForkWatch;
 struct PosixTimers;
 
 // The auxiliary vector that exec gave a program, as pairs of key and value with AT_NULL at the end.
@@ -151,6 +152,10 @@ class Process : public RefCounted<Process>,
   CpuTimer profile_timer GUARDED_BY(signal_lock);  // user and system time
   std::atomic<bool> has_cpu_timers = false;        // or a finite RLIMIT_CPU
   PosixTimers* posix_timers = nullptr;             // made at first use; the process's own threads
+
+  // ---- Somebody looks at a fork of this process, or at the one that made it (fork_watch.h) ----
+  RefPtr<ForkWatch> fork_watch GUARDED_BY(signal_lock);
+  std::atomic<bool> is_watched = false;  // fork_watch may be set
 
   std::uint64_t start_ns = 0;  // monotonic time of creation
   std::atomic<std::uint32_t> personality = 0;

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "fs/mount.h"
+#include "proc/fork_watch.h"
 #include "proc/meminfo.h"
 #include "proc/process.h"
 #include "proc/thread.h"
@@ -105,6 +106,9 @@ class View final : public ProcessView {
     }
     process_->oom_score_adjustment.store(value);
     return {};
+  }
+  Result<RefPtr<File>> watch_forks(const Path& path, std::uint32_t flags) override {
+    return open_fork_watch(*process_, path, flags);
   }
 
  private:

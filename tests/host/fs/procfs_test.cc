@@ -50,6 +50,9 @@ class FakeProcess final : public ProcessView {
     state.name[name.copy(state.name, sizeof(state.name) - 1)] = '\0';
     return {};
   }
+  Result<RefPtr<File>> watch_forks(const Path&, std::uint32_t) override {
+    return fail(Errno::kEBUSY);
+  }
   Result<void> set_oom_score_adjust(std::int32_t value) override {
     state.oom_score_adjust = value;
     return {};
