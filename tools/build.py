@@ -25,6 +25,7 @@ _KERNELS = {"opt": ("//kernel:kernel_opt", "kernel/kernel_opt.elf"),
             "debug": ("//kernel:kernel_debug", "kernel/kernel_debug.elf")}
 _LOADER = ("//efi_loader:bootx64", "efi_loader/BOOTX64.EFI")
 _INIT = ("//proc/init:holstein-init", "proc/init/holstein-init")
+_FORK_REPORT = ("//tools/inside:fork-report", "tools/inside/fork-report")
 MODES = tuple(_KERNELS)
 
 _PROGRESS_LINE = re.compile(r"^(\[[\d,]+ / [\d,]+\]|Loading:|Analyzing:)")
@@ -40,14 +41,23 @@ def bazel_command() -> list[str]:
 
 def build(mode: str) -> BootFiles:
     """Up-to-date products of the source tree. Raises CommandError where it does not compile."""
+    return BootFiles(*_build(f"build-{mode}", mode, [_KERNELS[mode], _LOADER, _INIT]))
+
+
+def build_with_fork_report(mode: str) -> tuple[BootFiles, Path]:
+    """The same, and the program that `pagetables` runs inside."""
+    *boot, report = _build(f"build-{mode}-fork-report", mode,
+                           [_KERNELS[mode], _LOADER, _INIT, _FORK_REPORT])
+    return BootFiles(*boot), report
+
+
+def _build(name: str, mode: str, targets: list[tuple[str, str]]) -> list[Path]:
     fingerprint = _fingerprint()
-    name = f"build-{mode}"
     known = state.load(name)
     products = known.get("products", [])
     if products and known.get("fingerprint") == fingerprint and \
             all(state.stamp(product[0]) == product for product in products):
-        return BootFiles(*(Path(product[0]) for product in products))
-    targets = [_KERNELS[mode], _LOADER, _INIT]
+        return [Path(product[0]) for product in products]
     with Progress(f"building the kernel ({mode})") as progress:
         _run_bazel([target for target, _ in targets], progress)
         folder = Path(_bazel_output(["info", "bazel-bin"]).strip())
@@ -57,7 +67,7 @@ def build(mode: str) -> BootFiles:
             raise CommandError(f"the build did not make {file}")
     state.save(name, {"fingerprint": fingerprint,
                       "products": [state.stamp(file) for file in files]})
-    return BootFiles(*files)
+    return files
 
 
 def build_programs(targets: list[str]) -> list[str]:

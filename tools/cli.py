@@ -46,6 +46,36 @@ examples:
 """
 
 
+_PAGE_TABLES = """\
+Runs a Linux program in Holstein and draws the page tables around its first fork as
+an SVG with three panels: just before the fork, right after it, and when the first
+of parent and child is about to exec or to exit.
+
+PROGRAM is found as `run` finds it. It runs to its end, with this command's standard
+input; what it prints goes to standard error. Forks of its children do not count,
+and neither do vfork and threads.
+"""
+
+_PAGE_TABLES_EPILOG = """\
+examples:
+  ./holstein pagetables busybox sh -c 'true & wait'
+  ./holstein pagetables --fork 2 -o fork.svg busybox sh -c 'true; (true); (true)'
+  ./holstein pagetables --text busybox sh -c 'true & wait'
+
+exit status:
+  0    the picture was drawn, or the text printed, whatever PROGRAM's own status was
+  1    PROGRAM ended before that fork
+  2, 124, 125, 126, 127   as for run; a picture that was complete before the
+       timeout is drawn
+"""
+
+
+def fork_number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 1000000")
+    return int(text)
+
+
 def memory_size(text: str) -> int:
     match = _SIZE.match(text)
     if match is None:
@@ -144,6 +174,18 @@ def _add_guest_options(parser: argparse.ArgumentParser) -> None:
         help="hand an argument to QEMU as it is; repeatable")
 
 
+def _add_page_table_options(parser: argparse.ArgumentParser) -> None:
+    _add_guest_options(parser)
+    add = parser.add_argument
+    add("--fork", metavar="N", type=fork_number, default=1,
+        help="look at PROGRAM's Nth fork; default: 1")
+    add("-o", "--output", metavar="FILE",
+        help="where the picture goes (- is standard output); default: PROGRAM-pagetables.svg in "
+        "the current folder")
+    add("--text", action="store_true",
+        help="print the page tables as text, as /proc/PID/pagetables has them, and draw nothing")
+
+
 def make_parser(prog: str = "./holstein") -> argparse.ArgumentParser:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
@@ -164,6 +206,12 @@ def make_parser(prog: str = "./holstein") -> argparse.ArgumentParser:
         description="Runs `busybox sh` in Holstein, as a login shell.\n\n" +
         textwrap.fill(ESCAPE_HELP + ".", 78), epilog=_STATUSES)
     _add_guest_options(shell)
+    pagetables = commands.add_parser(
+        "pagetables", help="draw the page tables before and after a fork",
+        formatter_class=formatter, allow_abbrev=False,
+        usage=f"{prog} pagetables [OPTIONS] PROGRAM [ARG...]", description=_PAGE_TABLES,
+        epilog=_PAGE_TABLES_EPILOG)
+    _add_page_table_options(pagetables)
     test = commands.add_parser(
         "test", help="run all tests", formatter_class=formatter, allow_abbrev=False,
         usage=f"{prog} test [--no-install] [BAZEL ARGS...]",
@@ -189,13 +237,14 @@ def make_parser(prog: str = "./holstein") -> argparse.ArgumentParser:
     return parser
 
 
-def split_program(arguments: list[str]) -> tuple[list[str], list[str]]:
+def split_program(arguments: list[str],
+                  add_options=_add_guest_options) -> tuple[list[str], list[str]]:
     """(options, PROGRAM and its arguments): options end where PROGRAM begins, or at `--`.
 
     Values of options are glued to them, so that `--qemu -d` means what it says.
     """
     probe = argparse.ArgumentParser(add_help=False)
-    _add_guest_options(probe)
+    add_options(probe)
     takes_value = {name for action in probe._actions if action.nargs is None
                    for name in action.option_strings}
     options: list[str] = []
@@ -227,6 +276,14 @@ def _dispatch(arguments: list[str]) -> int:
         options = parser.parse_args(["test", *ours])
         packages.ensure(packages.needed(for_tests=True), not options.no_install)
         return build.run_tests([word for word in arguments[1:] if word not in ours])
+    if command == "pagetables":
+        before, program = split_program(arguments[1:], _add_page_table_options)
+        options = parser.parse_args([command, *before])
+        if not program:
+            raise CommandError("pagetables: no PROGRAM given (see ./holstein pagetables --help)",
+                               USAGE)
+        from tools import pagetables_command
+        return pagetables_command.run(options, program)
     if command in ("run", "shell"):
         before, program = split_program(arguments[1:])
         options = parser.parse_args([command, *before])

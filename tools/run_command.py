@@ -7,9 +7,11 @@ import socket
 from pathlib import Path
 
 from tools import accelerator, build, elf, packages, session, standard_streams, state
+from tools.channel import Sink
 from tools.errors import USAGE, CommandError
 from tools.guest import GuestResult
 from tools.program import ProgramError
+from tools.protocol import Stream
 from tools.qemu import FIRMWARE_VARIABLES
 from tools.runner import BootFiles, Prepared, RequestError, RunRequest
 from tools.tree import TreeError
@@ -30,12 +32,19 @@ def run_built(options: argparse.Namespace, program: list[str], boot: BootFiles) 
     """The same with a kernel that is there already."""
     request = make_request(options, program, boot)
     session.describe_streams(request)
+    return run_request(options, request)
+
+
+def run_request(options: argparse.Namespace, request: RunRequest,
+                captured: dict[Stream, Sink] | None = None) -> int:
+    """Runs what the options ask for, with the streams that the request describes."""
     if "TERM" not in request.env and "tty" in (request.stdout, request.stderr) or \
             request.stdin_is_tty:
         request.env.setdefault("TERM", os.environ.get("TERM", "linux"))
     try:
         return session.run(request, options.log,
-                           lambda prepared: _announce_gdb(request, prepared), _keep_variables)
+                           lambda prepared: _announce_gdb(request, prepared), _keep_variables,
+                           captured)
     except ProgramError as error:
         raise CommandError(str(error), error.status) from None
     except (RequestError, TreeError) as error:

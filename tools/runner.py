@@ -43,6 +43,18 @@ class BootFiles:
     init: Path
 
 
+@dataclasses.dataclass(frozen=True)
+class Wrapper:
+    """A program of ours that runs in the guest in PROGRAM's place, and gets it as arguments:
+    `arguments`, PROGRAM's path in the image, argv."""
+    file: Path
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def path_in_image(self) -> str:
+        return f"/sbin/holstein-{self.file.name}"
+
+
 @dataclasses.dataclass
 class RunRequest:
     boot: BootFiles
@@ -58,6 +70,7 @@ class RunRequest:
     cwd: str = "/"
     with_files: list[tuple[str, str | None]] = dataclasses.field(default_factory=list)
     root: str | None = None
+    wrapper: Wrapper | None = None
     from_host: bool = True  # whether PROGRAM may be a file of the host
     memory_bytes: int | None = None  # None: 2 GiB, more for a large image
     cpus: int = 1
@@ -111,6 +124,8 @@ def prepare(request: RunRequest) -> Prepared:
     found = find_program(tree, request.argv[0], search_path,
                          request.from_host and request.root is None, applets)
     job = _job(request, found)
+    if request.wrapper is not None:
+        tree.put_host_file(request.wrapper.path_in_image.lstrip("/"), request.wrapper.file, 0o755)
     try:
         image.add_guest_files(tree, request.boot.init, job)
     except ValueError as error:
@@ -196,8 +211,12 @@ def default_memory_bytes(image_bytes: int) -> int:
 
 
 def _job(request: RunRequest, found: Found) -> Job:
-    job = Job(found.path_in_image, list(request.argv), dict(request.env), request.cwd,
-              stdout=request.stdout, stderr=request.stderr)
+    program, argv = found.path_in_image, list(request.argv)
+    if request.wrapper is not None:
+        path = request.wrapper.path_in_image
+        program, argv = path, [path, *request.wrapper.arguments, program, *argv]
+    job = Job(program, argv, dict(request.env), request.cwd, stdout=request.stdout,
+              stderr=request.stderr)
     job.env.setdefault("PATH", DEFAULT_SEARCH_PATH)
     job.env.setdefault("HOME", "/root")
     if request.stdin_is_tty:

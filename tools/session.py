@@ -31,10 +31,12 @@ def describe_streams(request: RunRequest) -> None:
 
 
 def run(request: RunRequest, show_log: bool, before_start=lambda prepared: None,
-        after_end=lambda prepared, result: None) -> int:
+        after_end=lambda prepared, result: None,
+        captured: dict[Stream, Sink] | None = None) -> int:
     """Runs the guest to its end and returns the command's exit status.
 
-    Does not return where a signal ended it: the process dies of that signal.
+    Does not return where a signal ended it: the process dies of that signal. What comes out of
+    the streams in `captured` goes there and not to the command's own.
     `before_start` hears of the finished image just before QEMU starts, `after_end` of the end
     where no signal brought it.
     """
@@ -45,7 +47,7 @@ def run(request: RunRequest, show_log: bool, before_start=lambda prepared: None,
             prepared = prepare(request)
             try:
                 before_start(prepared)
-                session = _Session(request, prepared, show_log, caught)
+                session = _Session(request, prepared, show_log, caught, captured or {})
                 try:
                     result = session.run()
                 finally:
@@ -70,8 +72,9 @@ def run(request: RunRequest, show_log: bool, before_start=lambda prepared: None,
 
 class _Session:
     def __init__(self, request: RunRequest, prepared: Prepared, show_log: bool,
-                 caught: signals.Signals) -> None:
+                 caught: signals.Signals, captured: dict[Stream, Sink]) -> None:
         self.died_of = 0
+        self._captured = captured
         self._caught = caught
         self._errors: list[str] = []
         self._guest: Guest | None = None
@@ -133,7 +136,8 @@ class _Session:
             return lambda error: self._errors.append(
                 f"holstein: {names[stream]}: {error.strerror}")
 
-        return {stream: FdSink(descriptors[stream], reporter(stream))
+        return {stream: self._captured.get(stream) or
+                FdSink(descriptors[stream], reporter(stream))
                 for stream in sinks_wanted(prepared.job)}
 
     def _on_hello(self) -> None:
