@@ -53,8 +53,8 @@ Result<void> append_sizes(const PageUse& use, String& to) {
     std::uint64_t bytes;
   } lines[] = {
       {"Rss:            ", use.resident_bytes},
-      {"Pss:            ", use.proportional_bytes},
-      {"Pss_Dirty:      ", use.proportional_dirty_bytes},
+      {"Pss:            ", use.proportional_fractions >> PageMappings::kFractionBits},
+      {"Pss_Dirty:      ", use.proportional_dirty_fractions >> PageMappings::kFractionBits},
       {"Shared_Clean:   ", use.shared_clean_bytes},
       {"Shared_Dirty:   ", use.shared_dirty_bytes},
       {"Private_Clean:  ", use.private_clean_bytes},
@@ -107,13 +107,14 @@ Result<void> append_flags(const Region& region, String& to) {
   return to.append("\n");
 }
 
-Result<void> append_smaps_entry(const AddressSpace& space, const Region& region, String& to) {
+Result<void> append_smaps_entry(const AddressSpace& space, const Region& region,
+                                const PageMappings& mappings, String& to) {
   TRY(append_region_line(region, to));
   TRY(append_format(to,
                     "Size:           %8llu kB\nKernelPageSize:        4 kB\n"
                     "MMUPageSize:           4 kB\n",
                     static_cast<Long>(region.size_bytes() / 1024)));
-  TRY(append_sizes(count_resident_pages(space, region), to));
+  TRY(append_sizes(count_resident_pages(space, region, mappings), to));
   TRY(to.append("THPeligible:           0\n"));
   return append_flags(region, to);
 }
@@ -134,9 +135,10 @@ Result<void> generate_maps(ProcessView& process, String& to) {
 Result<void> generate_smaps(ProcessView& process, String& to) {
   const RefPtr<AddressSpace> space = process.address_space();
   if (!space) return {};
+  TRY_ASSIGN(const PageMappings mappings, PageMappings::count(*space));
   Result<void> result;
   space->for_each_region([&](const Region& region) {
-    result = append_smaps_entry(*space, region, to);
+    result = append_smaps_entry(*space, region, mappings, to);
     return result.has_value();
   });
   return result;
@@ -145,13 +147,14 @@ Result<void> generate_smaps(ProcessView& process, String& to) {
 Result<void> generate_smaps_rollup(ProcessView& process, String& to) {
   const RefPtr<AddressSpace> space = process.address_space();
   if (!space) return fail(Errno::kESRCH);
+  TRY_ASSIGN(const PageMappings mappings, PageMappings::count(*space));
   PageUse total;
   std::uint64_t start = 0;
   std::uint64_t end = 0;
   space->for_each_region([&](const Region& region) {
     if (end == 0) start = region.start;
     end = region.end;
-    total += count_resident_pages(*space, region);
+    total += count_resident_pages(*space, region, mappings);
     return true;
   });
   const std::size_t line_start = to.size();

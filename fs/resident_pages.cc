@@ -7,8 +7,8 @@ namespace holstein {
 
 PageUse& PageUse::operator+=(const PageUse& other) {
   resident_bytes += other.resident_bytes;
-  proportional_bytes += other.proportional_bytes;
-  proportional_dirty_bytes += other.proportional_dirty_bytes;
+  proportional_fractions += other.proportional_fractions;
+  proportional_dirty_fractions += other.proportional_dirty_fractions;
   shared_clean_bytes += other.shared_clean_bytes;
   shared_dirty_bytes += other.shared_dirty_bytes;
   private_clean_bytes += other.private_clean_bytes;
@@ -46,21 +46,23 @@ ResidentPage next_resident_page(const AddressSpace& space, std::uint64_t address
             .is_accessed = survey.entry.is_accessed(),
             .is_huge = survey.reached_level > 1,
             .is_zero = survey.entry.target() == zero_frame,
-            .references = users == 0 ? 1 : users};
+            .entries = users == 0 ? 1 : users};
   }
   return {};
 }
 
-PageUse count_resident_pages(const AddressSpace& space, const Region& region) {
+PageUse count_resident_pages(const AddressSpace& space, const Region& region,
+                             const PageMappings& mappings) {
   PageUse use;
   ResidentPage page = next_resident_page(space, region.start, region.end);
   while (page.size_bytes != 0) {
     const std::uint64_t size = page.size_bytes;
     if (!page.is_zero) {
       use.resident_bytes += size;
-      const std::uint64_t part = size / page.references;
-      use.proportional_bytes += part;
-      if (page.is_dirty) use.proportional_dirty_bytes += part;
+      const std::uint64_t part =
+          mappings.proportional_size(VirtAddr(page.address), size, page.entries);
+      use.proportional_fractions += part;
+      if (page.is_dirty) use.proportional_dirty_fractions += part;
       std::uint64_t& kind =
           page.is_shared ? (page.is_dirty ? use.shared_dirty_bytes : use.shared_clean_bytes)
                          : (page.is_dirty ? use.private_dirty_bytes : use.private_clean_bytes);

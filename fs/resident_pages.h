@@ -4,13 +4,15 @@
 #include <cstdint>
 
 #include "vm/address_space.h"
+#include "vm/mappers.h"
 
 namespace holstein {
 
 struct PageUse {
   std::uint64_t resident_bytes = 0;
-  std::uint64_t proportional_bytes = 0;  // each page divided by the references to it
-  std::uint64_t proportional_dirty_bytes = 0;
+  // Each page divided by its mappings, as PageMappings::proportional_size() gives it.
+  std::uint64_t proportional_fractions = 0;
+  std::uint64_t proportional_dirty_fractions = 0;
   std::uint64_t shared_clean_bytes = 0, shared_dirty_bytes = 0;
   std::uint64_t private_clean_bytes = 0, private_dirty_bytes = 0;
   std::uint64_t referenced_bytes = 0;
@@ -31,8 +33,8 @@ struct ResidentPage {
   bool is_dirty = false;
   bool is_accessed = false;
   bool is_huge = false;
-  bool is_zero = false;  // the one frame of zeros
-  std::uint32_t references = 1;
+  bool is_zero = false;       // the one frame of zeros
+  std::uint32_t entries = 1;  // that lead to it, in all tables
 };
 
 // The first page at or above `address` and below `end` that is mapped; size_bytes 0 where there is
@@ -40,7 +42,8 @@ struct ResidentPage {
 ResidentPage next_resident_page(const AddressSpace& space, std::uint64_t address,
                                 std::uint64_t end);
 
-// The same condition.
-PageUse count_resident_pages(const AddressSpace& space, const Region& region);
+// The same condition. `mappings` were counted before.
+PageUse count_resident_pages(const AddressSpace& space, const Region& region,
+                             const PageMappings& mappings);
 
 }  // namespace holstein

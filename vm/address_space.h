@@ -170,6 +170,7 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
   friend class RefCounted<AddressSpace>;
   friend void validate_address_space(AddressSpace& space);
   friend class AddressSpaceVisitor;
+  friend class MappingCounter;
   friend Result<void> unmap_cache_pages(PageCache& cache, std::uint64_t first_page);
   friend void for_each_address_space(void* context,
                                      void (*visit)(void* context, AddressSpace& space));
