@@ -180,19 +180,27 @@ def _shared_pages(one: Table, other: Table) -> int:
 
     The same table maps the same pages. In two tables it is the same page where it is of the same
     kind and several entries lead to it: a page that one of the two wrote to has been copied, and a
-    file's copy is anonymous.
+    file's copy is anonymous. A 2 MiB page that only one of the two has split is whole for the other:
+    there its pages have a reference more.
     """
     if one.frame == other.frame:
         return one.pages
-    shared = 0
-    below = {table.start: table for table in other.tables}
+    others = {table.start: table for table in other.tables}
+    shared = _same_pages(one.runs, other.runs)
     for table in one.tables:
-        if table.start in below:
-            shared += _shared_pages(table, below[table.start])
-    for run in one.runs:
-        for match in other.runs:
-            overlap = min(run.end, match.end) - max(run.start, match.start)
-            if overlap > 0 and run.is_resident and run.kind == match.kind and \
-                    run.is_shared and match.is_shared:
-                shared += overlap // PAGE_BYTES
-    return shared
+        match = others.pop(table.start, None)
+        shared += _same_pages(table.runs, other.runs) if match is None else \
+            _shared_pages(table, match)
+    return shared + sum(_same_pages(one.runs, table.runs) for table in others.values())
+
+
+def _same_pages(runs: list[Run], others: list[Run]) -> int:
+    same = 0
+    for run in runs:
+        for other in others:
+            overlap = min(run.end, other.end) - max(run.start, other.start)
+            if overlap > 0 and run.is_resident and run.kind == other.kind and (
+                    run.is_shared or run.is_huge and not other.is_huge) and (
+                    other.is_shared or other.is_huge and not run.is_huge):
+                same += overlap // PAGE_BYTES
+    return same

@@ -24,6 +24,7 @@ _SHOWN = 4000
 # Runs of fork-report that share a boot: name, number of the fork, program.
 _RUNS = {
     "gigabyte": (1, ["/touch_and_fork", "1024"]),
+    "huge": (1, ["/touch_and_fork", "64", "huge"]),
     "mebibyte": (1, ["/touch_and_fork", "1"]),
     "shell": (1, ["/bin/busybox", "sh", "-c", "true & wait"]),
     "second": (2, ["/bin/busybox", "sh", "-c", "(exit 1); (exit 2); (exit 3); exit 7"]),
@@ -74,7 +75,7 @@ class ReportTest(unittest.TestCase):
                 for moment in report.moments[1:]]
 
     def test_a_fresh_child_owns_its_root_and_nothing_else(self):
-        for name in ("gigabyte", "mebibyte", "shell", "second", "pipeline"):
+        for name in ("gigabyte", "huge", "mebibyte", "shell", "second", "pipeline"):
             before = page_tables.figures(self.reports[name].moments[0].parent.root, None)
             self.assertEqual(before.own_tables, before.tables)
             for figures in self.figures(name)[0]:
@@ -92,6 +93,19 @@ class ReportTest(unittest.TestCase):
             self.assertGreater(child.own_tables, 3)
         self.assertLess(large[1][1].pages - large[1][1].shared_pages, 20)
 
+    def test_large_pages_are_shared_like_tables(self):
+        before, after, apart = self.reports["huge"].moments
+        runs = [run for run in after.child.root.all_runs() if run.is_huge]
+        self.assertGreaterEqual(sum(run.leaves for run in runs), 31)
+        self.assertEqual([run.pages for run in runs],
+                         [run.pages for run in before.parent.root.all_runs() if run.is_huge])
+        # Each side wrote into the middle: that one page of 2 MiB has been split, by both.
+        for view, (figures, _) in ((apart.parent, self.figures("huge")[1]),
+                                   (apart.child, self.figures("huge")[1][::-1])):
+            split = sum(run.leaves for run in view.root.all_runs() if run.is_huge)
+            self.assertEqual(split, sum(run.leaves for run in runs) - 1)
+            self.assertLess(figures.pages - figures.shared_pages, 20)
+
     def test_who_parts_first(self):
         last = self.reports["shell"].moments[2]
         self.assertEqual((last.who, last.how), ("child", "exit"))
@@ -99,7 +113,7 @@ class ReportTest(unittest.TestCase):
         self.assertEqual((last.who, last.how), ("child", "exec"))
 
     def test_the_program_does_what_it_does_otherwise(self):
-        for name, status in (("gigabyte", 0), ("shell", 0), ("second", 7 << 8), ("no_fork", 0),
+        for name, status in (("gigabyte", 0), ("huge", 0), ("shell", 0), ("second", 7 << 8), ("no_fork", 0),
                              ("too_few", 2 << 8), ("killed", 9)):
             self.assertEqual(self.reports[name].wait_status, status, name)
 

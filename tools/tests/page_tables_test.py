@@ -87,6 +87,25 @@ class FiguresTest(unittest.TestCase):
                                 pages("anonymous", 4, 2, 0x410000)), 0)
 
 
+    def test_large_pages_that_one_side_has_split(self):
+        head = _HEAD + _PDPT
+        pd = _PD.replace("r- refs 2 copy-on-write", "rw refs 1")
+        huge = "      000000400000-000000800000 rw- anonymous 2 2 MiB pages, refs {}\n"
+        split = (_PT + "        000000400000-0000005ff000 r-- anonymous 511 pages, refs 2 "
+                 "copy-on-write\n        0000005ff000-000000600000 rw- anonymous 1 pages, refs 1\n"
+                 "      000000600000-000000800000 r-- anonymous 1 2 MiB pages, refs 2 "
+                 "copy-on-write\n")
+        whole = ("      000000400000-000000600000 r-- anonymous 1 2 MiB pages, refs 1 copy-on-write\n"
+                 "      000000600000-000000800000 r-- anonymous 1 2 MiB pages, refs 2 "
+                 "copy-on-write\n")
+        one = page_tables.parse(head + pd + split)
+        other = page_tables.parse((head + pd).replace("0x", "0x5") + whole)
+        self.assertEqual(page_tables.figures(one, other), page_tables.Figures(4, 4, 1024, 1023))
+        self.assertEqual(page_tables.figures(other, one), page_tables.Figures(3, 3, 1024, 1023))
+        alone = page_tables.parse((head + pd).replace("0x", "0x6") + huge.format(1))
+        self.assertEqual(page_tables.figures(alone, other).shared_pages, 0)
+
+
 class ReportTest(unittest.TestCase):
     def test_the_example(self):
         report = fork_report.parse(EXAMPLE)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -16,15 +17,22 @@ int main(int count, char** arguments) {
     return 2;
   }
   constexpr std::size_t kPage = 4096;
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  const bool is_huge = count > 2;
   const std::size_t bytes = mib << 20;
+  const std::size_t mapped = is_huge ? bytes + kHugePage : bytes;
   void* const made =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (made == MAP_FAILED) {
     std::perror("mmap");
     return 1;
   }
-  madvise(made, bytes, count > 2 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-  auto* const memory = static_cast<volatile char*>(made);
+  madvise(made, mapped, is_huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  auto at = reinterpret_cast<std::uintptr_t>(made);
+  if (is_huge) {
+    at = (at + kHugePage - 1) / kHugePage * kHugePage;
+  }
+  auto* const memory = reinterpret_cast<volatile char*>(at);
   for (std::size_t offset = 0; offset < bytes; offset += kPage) {
     memory[offset] = 1;
   }
