@@ -10,8 +10,12 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/times.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <climits>
+#include <cstdio>
 #include <memory>
 #include <vector>
 
@@ -149,6 +153,59 @@ TEST(Fork, TwoHundredLiveChildrenEachKeepTheMomentOfTheirFork) {
     EXPECT_TRUE(exited_with(0, child->wait()));
   }
   EXPECT_EQ(*counter, kChildren - 1);
+}
+
+// How many processes more this system lets us have, as far as it says so.
+unsigned long process_limit() {
+  unsigned long limit = ULONG_MAX;
+  rlimit processes{};
+  if (geteuid() != 0 && getrlimit(RLIMIT_NPROC, &processes) == 0) {
+    limit = processes.rlim_cur / 2;
+  }
+  unsigned long group_limit = 0;
+  if (FILE* file = std::fopen("/sys/fs/cgroup/pids.max", "r"); file != nullptr) {
+    if (std::fscanf(file, "%lu", &group_limit) == 1) {
+      limit = std::min(limit, group_limit / 2);
+    }
+    std::fclose(file);
+  }
+  return limit;
+}
+
+TEST(Fork, FiveThousandLiveChildrenEachWithAPageOfTheirOwn) {
+  const std::size_t count = std::min(5000UL, process_limit());
+  Mapping shared(kPage * (count / kPage + 1), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+  Mapping own(16 * kPage);
+  own.page(3)[0] = 1;
+  int gate[2];
+  ASSERT_EQ(pipe(gate), 0);
+  std::vector<pid_t> children;
+  while (children.size() < count) {
+    const pid_t child = fork();
+    if (child == 0) {
+      close(gate[1]);
+      const std::size_t number = children.size();
+      own.page(3)[1] = static_cast<unsigned char>(number);
+      char byte = 0;
+      REQUIRE(read(gate[0], &byte, 1) == 0);
+      shared.page(0)[number] =
+          own.page(3)[0] == 1 && own.page(3)[1] == static_cast<unsigned char>(number) ? 1 : 2;
+      _exit(0);
+    }
+    ASSERT_GT(child, 0) << children.size() << " children: " << strerror(errno);
+    children.push_back(child);
+  }
+  close(gate[1]);
+  for (const pid_t child : children) {
+    int status = -1;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(exited_with(0, status));
+  }
+  for (std::size_t number = 0; number < count; ++number) {
+    ASSERT_EQ(shared.page(0)[number], 1) << number;
+  }
+  EXPECT_EQ(own.page(3)[1], 0);
+  close(gate[0]);
 }
 
 TEST(Fork, GrandchildKeepsItsMemoryWhenItsParentExitsFirst) {
