@@ -2,11 +2,13 @@
 // model says who still has which page; the figures must be the same to the last kilobyte.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -41,6 +43,18 @@ long smaps_value(pid_t pid, const char* file, const void* start, const std::stri
 }
 
 long pss(pid_t pid, const void* start) { return smaps_value(pid, "smaps", start, "Pss"); }
+
+// The same once the dead are gone: Holstein gives back a large memory after the parent has heard of
+// the death, and until then it counts. What is not `expected` after ten seconds is what it is.
+long pss_without_the_dead(pid_t pid, const void* start, long expected) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  long found = pss(pid, start);
+  while (found != expected && std::chrono::steady_clock::now() < end) {
+    sched_yield();
+    found = pss(pid, start);
+  }
+  return found;
+}
 
 // A region that begins at a multiple of 2 MiB and merges with no neighbour.
 class Region {
@@ -144,7 +158,8 @@ TEST_P(SiblingsTest, ShareWhatNoneOfThemWrote) {
     EXPECT_EQ(pss(pids[i], region.start()), model.pss(i)) << i << " of " << pids.size();
   }
   children.clear();
-  EXPECT_EQ(pss(getpid(), region.start()), static_cast<long>(kPages * kPage / 1024));
+  constexpr long kAll = kPages * kPage / 1024;
+  EXPECT_EQ(pss_without_the_dead(getpid(), region.start(), kAll), kAll);
 }
 
 INSTANTIATE_TEST_SUITE_P(Proportional, SiblingsTest,
@@ -209,7 +224,8 @@ void expect_equal_parts(const Region& region, std::size_t processes) {
     ready.wait();
   }
   const long expected = expected_pss(std::vector<std::size_t>(kPages, processes));
-  EXPECT_EQ(pss(getpid(), region.start()), expected);
+  // Others may have looked at the file before.
+  EXPECT_EQ(pss_without_the_dead(getpid(), region.start(), expected), expected);
   for (const auto& child : children) EXPECT_EQ(pss(child->pid(), region.start()), expected);
 }
 
