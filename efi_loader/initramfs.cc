@@ -84,7 +84,8 @@ Result<uint64_t> check_cpio(std::span<const uint8_t> archive) {
     if (archive[name_at + name_bytes - 1] != 0) {
       return fail(kLoadError, kName, " is damaged: a name without an end at byte ", name_at);
     }
-    if (name_bytes == sizeof(kTrailer) &&
+    // More NULs may follow.
+    if (name_bytes >= sizeof(kTrailer) &&
         __builtin_memcmp(&archive[name_at], kTrailer, sizeof(kTrailer)) == 0) {
       return entries;
     }

@@ -80,8 +80,9 @@ Result<bool> CpioReader::next(CpioMember& member) {
     if (name_size == 0 || name_size > kMaxPathBytes) return refuse("a name is empty or too long");
     if (name_size > left - kHeaderBytes) return refuse("it ends inside a name");
     const std::string_view name_field = text.substr(kHeaderBytes, name_size);
+    // As Linux: the field ends with a NUL; the name may end before.
+    if (name_field.back() != '\0') return refuse("a name has no end");
     const std::size_t name_length = name_field.find('\0');
-    if (name_length == std::string_view::npos) return refuse("a name has no end");
 
     const std::uint64_t contents = align_up(kHeaderBytes + name_size, 4);
     if (contents > left || size > left - contents) return refuse("it ends inside a file");

@@ -93,7 +93,7 @@ void kernel(Input& input) {
     FUZZ_CHECK(frame.value() >= kMiB && frame.value() < kSpan);
     FUZZ_CHECK(!is_kept_back(map, frame.value()));
     for (const BootRange& range : in_use) {
-      FUZZ_CHECK(frame.value() + kPageSize <= range.start ||
+      FUZZ_CHECK(range.size_bytes == 0 || frame.value() + kPageSize <= range.start ||
                  frame.value() >= range.start + range.size_bytes);
     }
     frames.push_back(frame);
