@@ -223,9 +223,11 @@ def make_parser(prog: str = "./holstein") -> argparse.ArgumentParser:
         "fuzz", help="look for inputs that break the kernel's code", formatter_class=formatter,
         allow_abbrev=False, usage=f"{prog} fuzz [OPTIONS] [TARGET]",
         description="Runs libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer over the "
-        "kernel's own\ncode, built for this machine. Without TARGET all of them, one after the "
-        "other.", epilog="exit status: 0 where nothing was found, 1 where something was\n\n"
-        f"examples:\n  {prog} fuzz --list\n  {prog} fuzz elf --time 2m --seed 7\n")
+        "kernel's own\ncode, built for this machine; without TARGET all harnesses, one after the "
+        "other. The\ntarget `syscalls` boots the debug kernel instead and makes random system calls "
+        "in it.", epilog="exit status: 0 where nothing was found, 1 where something was\n\n"
+        f"examples:\n  {prog} fuzz --list\n  {prog} fuzz elf --time 2m --seed 7\n"
+        f"  {prog} fuzz syscalls --time 1h\n")
     _add_common(fuzz)
     fuzz.add_argument("target", metavar="TARGET", nargs="?", help="one of --list")
     fuzz.add_argument("--list", action="store_true", help="say which targets there are, and end")
@@ -233,6 +235,8 @@ def make_parser(prog: str = "./holstein") -> argparse.ArgumentParser:
                       help="how long in all: 90s, 10m, 2h; default: 10m")
     fuzz.add_argument("--seed", type=int, metavar="N",
                       help="where the random numbers begin; the seed of each run is printed")
+    fuzz.add_argument("--batch", type=int, default=0, metavar="N",
+                      help="syscalls: begin with this batch of calls")
     fuzz.add_argument("--replay", metavar="FILE", help="run one input again, and end")
     return parser
 

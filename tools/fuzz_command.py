@@ -1,4 +1,4 @@
-"""`./holstein fuzz`: libFuzzer harnesses over the host's libraries.
+"""`./holstein fuzz`: libFuzzer harnesses over the host's libraries, and the fuzzer inside.
 
 What is found stays in .cache/holstein/fuzz/TARGET: the inputs that reach something new, and those
 that fail. The next run starts from them and from the seeds in fuzz/corpus/TARGET.
@@ -12,7 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tools import build, packages, standard_streams, state
+from tools import build, packages, standard_streams, state, syscall_fuzzer
 from tools.errors import USAGE, CommandError
 
 _TARGET = re.compile(r'^fuzz_target\(\s*name = "(\w+)"', re.MULTILINE)
@@ -33,7 +33,8 @@ def targets() -> dict[str, str]:
     """Each target with the first sentence of its harness."""
     folder = state.PROJECT / "fuzz"
     names = _TARGET.findall((folder / "BUILD.bazel").read_text())
-    return {name: _first_sentence(folder / f"{name}.cc") for name in names}
+    return {**{name: _first_sentence(folder / f"{name}.cc") for name in names},
+            syscall_fuzzer.NAME: syscall_fuzzer.ABOUT}
 
 
 def _first_sentence(source: Path) -> str:
@@ -62,12 +63,18 @@ def run(options: argparse.Namespace) -> int:
     if options.target is not None and options.target not in known:
         raise CommandError(f"fuzz: no target {options.target!r}; there are {', '.join(known)}",
                            USAGE)
+    is_inside = options.target == syscall_fuzzer.NAME
+    if options.batch != 0 and not is_inside:
+        raise CommandError(f"fuzz: --batch goes with {syscall_fuzzer.NAME}", USAGE)
     if options.replay is not None:
-        if options.target is None:
-            raise CommandError("fuzz: --replay needs a TARGET", USAGE)
+        if options.target is None or is_inside:
+            raise CommandError("fuzz: --replay needs a TARGET of the host", USAGE)
         if not os.path.isfile(options.replay):
             raise CommandError(f"fuzz: {options.replay}: no such file", USAGE)
     packages.ensure(packages.needed(for_tests=True), not options.no_install)
+    if is_inside:
+        return syscall_fuzzer.run(options)
+    del known[syscall_fuzzer.NAME]
     chosen = [options.target] if options.target is not None else list(known)
     programs = build.build_programs([f"//fuzz:{name}" for name in chosen])
     if options.replay is not None:

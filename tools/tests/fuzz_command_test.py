@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from tools import cli, fuzz_command, state
+from tools import cli, fuzz_command, state, syscall_fuzzer
 from tools.errors import CommandError
 
 _FUZZER = """#!/bin/sh
@@ -53,7 +53,8 @@ class FuzzCommandTest(unittest.TestCase):
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             self.assertEqual(self.run_fuzzer(_QUIET, "--list")[0], 0)
-        self.assertEqual(said.getvalue().split(), ["elf", "Programs,", "as", "they", "come"])
+        self.assertEqual(said.getvalue().split(), ["elf", "Programs,", "as", "they", "come", "syscalls",
+                                                   *syscall_fuzzer.ABOUT.split()])
 
     def test_a_run_that_finds_nothing(self):
         status, said = self.run_fuzzer(_QUIET, "elf", "--time", "5s", "--seed", "7")
