@@ -281,10 +281,14 @@ void exit_thread(std::int32_t status) {
     end_session(process);
   }
   scheduler_charge_now();
+  if (space) {
+    address_space_release_begins();
+  }
   announce_death(process, thread, was_last);
   if (space) {
     scheduler_yield();
     space.reset();
+    address_space_release_ends();
   }
   scheduler_mark_dead();
   scheduler_leave_cpu();

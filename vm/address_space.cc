@@ -54,6 +54,10 @@ AddressSpace::~AddressSpace() {
   releases_under_way.fetch_sub(1, std::memory_order_relaxed);
 }
 
+void address_space_release_begins() { releases_under_way.fetch_add(1, std::memory_order_relaxed); }
+
+void address_space_release_ends() { releases_under_way.fetch_sub(1, std::memory_order_relaxed); }
+
 bool address_space_is_being_released() {
   return releases_under_way.load(std::memory_order_relaxed) != 0;
 }

@@ -233,6 +233,10 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
 // True while the pages of some address space are being given back, which lets other threads run in
 // between: what its tables still point at is then not all to be found.
 bool address_space_is_being_released();
+// Whoever will release the last reference to a space later says so from now on, so that nobody is
+// killed for want of memory that is as good as free; and when it is done.
+void address_space_release_begins();
+void address_space_release_ends();
 
 // Calls `visit` for every address space there is, under the list's lock.
 void for_each_address_space(void* context, void (*visit)(void* context, AddressSpace& space));

@@ -98,7 +98,7 @@ TEST(FrameTest, ReferencesKeepAFrameUntilTheLastIsDropped) {
 TEST(FrameTest, ReferenceCountRefusesBeforeItWraps) {
   Arena arena;
   const PhysAddr frame = frame_alloc_kind(FrameKind::kAnonymous);
-  const std::uint32_t limit = 0xffffffff - 0xffff;
+  const std::uint32_t limit = 0x7fffffff;
   frame_of(frame).refs.store(limit - 1);
   EXPECT_TRUE(frame_retain(frame_of(frame)).has_value());
   EXPECT_EQ(frame_retain(frame_of(frame)).error(), Errno::kEAGAIN);
