@@ -7,6 +7,7 @@
 
 #include "lib/panic.h"
 #include "vm/address_space.h"
+#include "vm/fault_around.h"
 #include "vm/fault_internal.h"
 #include "vm/tlb.h"
 
@@ -157,6 +158,10 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
   FrameReserve reserve;
   const PathSurvey first = survey_path(root_, page, 1);
   std::size_t frames_needed = is_served(root_, first, request) ? 0 : first.frames_needed + 1;
+  FaultAround around;
+  if (region.cache && !is_write && !first.entry.is_present()) {
+    around.fetch(region, page);
+  }
   while (true) {
     if (!reserve.fill(frames_needed)) {
       return FaultOutcome::kOutOfMemory;
@@ -200,6 +205,9 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
     }
     if (takes_cache_frame) {
       (void)held.give();
+      if (!is_write) {
+        around.map(*path, leaf.flags());
+      }
     }
     break;
   }

@@ -176,6 +176,26 @@ Result<PhysAddr> PageCache::get_page(std::uint64_t index, Missing missing) {
   return frame;
 }
 
+void PageCache::get_present_pages(std::uint64_t first, std::span<PhysAddr> frames) {
+  std::ranges::fill(frames, PhysAddr());
+  if (!lock_.try_lock()) {
+    return;
+  }
+  const std::uint64_t end =
+      std::min(first + frames.size(), pages_for(size_bytes_.load(std::memory_order_relaxed)));
+  const PhysAddr* slots = nullptr;
+  for (std::uint64_t index = first; index < end; ++index) {
+    if (index == first || index % PageTree::kFanOut == 0) {
+      slots = tree_.block(index);
+    }
+    const PhysAddr frame = slots != nullptr ? slots[index % PageTree::kFanOut] : PhysAddr();
+    if (!frame.is_null() && frame_retain(frame_of(frame))) {
+      frames[index - first] = frame;
+    }
+  }
+  lock_.unlock();
+}
+
 Result<void> PageCache::adopt_page(std::uint64_t index, PhysAddr frame) {
   MutexGuard guard(lock_);
   if (!tree_.find(index).is_null()) {

@@ -40,6 +40,10 @@ class PageCache : public RefCounted<PageCache> {
   enum class Missing : std::uint8_t { kCreate, kZeroFrame };
   [[nodiscard]] Result<PhysAddr> get_page(std::uint64_t index, Missing missing) EXCLUDES(lock_);
 
+  // The pages from `first` on that are present and not beyond the end, each with a reference for
+  // the caller; null where there is none. Does not wait: all null where the lock is held.
+  void get_present_pages(std::uint64_t first, std::span<PhysAddr> frames) EXCLUDES(lock_);
+
   // Puts a whole initialised frame (refs 1, the caller's reference passes to the cache) at `index`,
   // which must be a hole: how the initramfs is adopted in place. Does not change the size. EEXIST,
   // ENOMEM, ENOSPC, EFBIG: the frame stays with the caller.

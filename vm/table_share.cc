@@ -196,6 +196,17 @@ Result<void> copy_entries(PhysAddr source, PhysAddr copy) {
 
 // The last reference to a table is gone: its children lose one each.
 void free_table(PhysAddr table, unsigned level) {
+  if (level == 1) {
+    // Most of what an exit does: as few instructions for a page as can be.
+    for_each_present(table, [](Entry& entry, unsigned) {
+      if ((entry.bits() & PAGE_ZERO) == 0) {
+        frame_release(frame_of(entry.target()));
+      }
+      return true;
+    });
+    frame_free(table);
+    return;
+  }
   for_each_present(table, [level](Entry& entry, unsigned) {
     drop_target(entry, level);
     return true;
@@ -436,6 +447,29 @@ void set_entry(const TablePath& path, Entry entry) {
     Frame& frame = frame_of(path.tables[level]);
     subtract_counts(frame, removed);
     add_counts(frame, added);
+  }
+}
+
+void add_leaves(const TablePath& path, unsigned first, std::span<const Entry> leaves) {
+  Entry* const entries = table_entries(path.tables[1]);
+  Frame& table = frame_of(path.tables[1]);
+  SubtreeCounts added;
+  unsigned present = 0;
+  for (unsigned i = 0; i < leaves.size(); ++i) {
+    if (leaves[i].is_present()) {
+      const unsigned index = first + i;
+      HOLSTEIN_DEBUG_ASSERT(!entries[index].is_present());
+      entries[index] = leaves[i];
+      const SubtreeCounts counts = counts_below(leaves[i], 1);
+      added.anonymous_pages += counts.anonymous_pages;
+      added.file_pages += counts.file_pages;
+      table.table.occupied_lines |= std::uint64_t{1} << index / kEntriesPerLine;
+      ++present;
+    }
+  }
+  table.table.present = static_cast<std::uint16_t>(table.table.present + present);
+  for (unsigned level = 1; level <= kRootLevel; ++level) {
+    add_counts(frame_of(path.tables[level]), added);
   }
 }
 
