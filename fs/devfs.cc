@@ -42,7 +42,9 @@ constinit Mutex instance_lock{LockRank::kNamespace};
 constinit Mount* instance GUARDED_BY(instance_lock) = nullptr;  // holds a reference for good
 
 Result<RefPtr<Mount>> make_instance() {
-  TRY_ASSIGN(RefPtr<Mount> mount, make_tmpfs("devtmpfs", {.permissions = 0755}, "devtmpfs"));
+  TmpfsOptions options = default_tmpfs_options();
+  options.permissions = 0755;
+  TRY_ASSIGN(RefPtr<Mount> mount, make_tmpfs("devtmpfs", options, "devtmpfs"));
   for (const Node& node : kNodes) {
     TRY(tmpfs_create(
         *mount->root(), node.name,

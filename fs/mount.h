@@ -25,6 +25,8 @@ class Superblock : public RefCounted<Superblock> {
   virtual LinuxStatfs statistics() const = 0;
   // Options for /proc/mounts, with a leading comma each: ",size=64k,mode=755".
   virtual Result<void> append_options(String&) const { return {}; }
+  // mount(2) with MS_REMOUNT: new options. EINVAL.
+  virtual Result<void> remount(std::string_view) { return {}; }
   // Called when the last mount is gone and no path leads in any more: breaks reference cycles.
   virtual void shut_down() {}
 

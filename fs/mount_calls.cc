@@ -4,7 +4,6 @@
 #include "fs/operations.h"
 #include "fs/procfs.h"
 #include "fs/tmpfs.h"
-#include "vm/frame.h"
 
 namespace holstein::vfs {
 namespace {
@@ -18,11 +17,9 @@ constexpr std::uint64_t kMountMove = 8192;
 Result<RefPtr<Mount>> make_file_system(std::string_view type, std::string_view source,
                                        std::string_view options) {
   if (type == "tmpfs" || type == "ramfs") {
-    TRY_ASSIGN(TmpfsOptions parsed, parse_tmpfs_options(options));
-    // As Linux: half of memory unless told otherwise.
-    if (parsed.max_pages == 0 && type == "tmpfs") {
-      parsed.max_pages = frame_get_total_memory() / kPageSize / 2;
-    }
+    TRY_ASSIGN(
+        const TmpfsOptions parsed,
+        parse_tmpfs_options(options, type == "tmpfs" ? default_tmpfs_options() : TmpfsOptions()));
     return make_tmpfs("tmpfs", parsed, source);
   }
   if (type == "proc") return make_procfs(source);
@@ -50,6 +47,7 @@ Result<void> mount(const PathContext& context, std::string_view source, std::str
   if (!context.credentials.has(Capability::kSysAdmin)) return fail(Errno::kEPERM);
   if ((flags & kMountRemount) != 0) {
     if (place.dentry != place.mount->root()) return fail(Errno::kEINVAL);
+    TRY(place.mount->superblock().remount(options));
     mount_table().set_flags(*place.mount, flags & kKeptFlags);
     return {};
   }

@@ -49,13 +49,18 @@ Result<Path> make_mount_point(const PathContext& context, std::string_view path,
 Result<Path> files_init(std::span<std::byte> archive, InitramfsReport& report) {
   TRY(register_memory_devices());
   TRY(register_terminal_devices());
-  TRY_ASSIGN(RefPtr<Mount> mount, make_tmpfs("rootfs", {.permissions = 0755}, "rootfs"));
+  // What the archive brings is there in any case: it counts from then on.
+  TmpfsOptions options = default_tmpfs_options();
+  options.permissions = 0755;
+  options.max_pages = 0;
+  TRY_ASSIGN(RefPtr<Mount> mount, make_tmpfs("tmpfs", options, "tmpfs"));
   Path root{mount, mount->root()};
   mount_table().attach_root(std::move(mount));
   ArchiveFrames frames(archive);
   TRY(unpack_initramfs(archive, *root.dentry, ArchivePages::kAdopt, report,
                        {.context = &frames, .note = &ArchiveFrames::note_adopted}));
   frames.release_rest();
+  tmpfs_limit_growth(*root.mount);
   return root;
 }
 

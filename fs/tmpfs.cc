@@ -26,36 +26,52 @@ LinuxStatfs TmpfsSuperblock::statistics() const {
   result.name_length = kMaxNameBytes;
   frame_stats_t frames{};
   frame_get_stats(&frames);
-  const std::uint64_t used = pages_.load(std::memory_order_relaxed);
-  if (has_page_limit()) {
-    result.blocks = options_.max_pages;
-    result.blocks_free = options_.max_pages > used ? options_.max_pages - used : 0;
+  const std::uint64_t used = budget_->used_pages();
+  if (const std::uint64_t limit = budget_->limit_pages(); limit != 0) {
+    result.blocks = limit;
+    result.blocks_free = limit > used ? limit - used : 0;
   } else {
     result.blocks = frames.total_frames;
     result.blocks_free = frames.free_frames;
   }
   result.blocks_available = result.blocks_free;
   const std::uint64_t inodes = inodes_.load(std::memory_order_relaxed);
-  result.files = options_.max_inodes != 0 ? options_.max_inodes : frames.total_frames;
+  result.files = max_inodes() != 0 ? max_inodes() : frames.total_frames;
   result.files_free = result.files > inodes ? result.files - inodes : 0;
   return result;
 }
 
 Result<void> TmpfsSuperblock::append_options(String& to) const {
   char text[96];
-  if (has_page_limit()) {
+  if (const std::uint64_t limit = budget_->limit_pages(); limit != 0) {
+    constexpr std::uint64_t kKibPerPage = kPageSize / 1024;
     TRY(to.append(
-        format_to(text, ",size=%lluk", static_cast<unsigned long long>(options_.max_pages * 4))));
+        format_to(text, ",size=%lluk", static_cast<unsigned long long>(limit * kKibPerPage))));
   }
-  if (options_.max_inodes != 0) {
+  if (max_inodes() != 0) {
     TRY(to.append(
-        format_to(text, ",nr_inodes=%llu", static_cast<unsigned long long>(options_.max_inodes))));
+        format_to(text, ",nr_inodes=%llu", static_cast<unsigned long long>(max_inodes()))));
   }
   if (options_.permissions != 01777) {
     TRY(to.append(format_to(text, ",mode=%03o", options_.permissions)));
   }
   if (options_.uid != 0) TRY(to.append(format_to(text, ",uid=%u", options_.uid)));
   if (options_.gid != 0) TRY(to.append(format_to(text, ",gid=%u", options_.gid)));
+  return {};
+}
+
+// Only the limits can be changed, and not to less than is there.
+Result<void> TmpfsSuperblock::remount(std::string_view text) {
+  TmpfsOptions current = options_;
+  current.max_pages = budget_->limit_pages();
+  current.max_inodes = max_inodes();
+  TRY_ASSIGN(const TmpfsOptions wanted, parse_tmpfs_options(text, current));
+  if ((wanted.max_pages != 0 && wanted.max_pages < budget_->used_pages()) ||
+      (wanted.max_inodes != 0 && wanted.max_inodes < inodes_.load(std::memory_order_relaxed))) {
+    return fail(Errno::kEINVAL);
+  }
+  budget_->set_limit(wanted.max_pages);
+  max_inodes_.store(wanted.max_inodes, std::memory_order_relaxed);
   return {};
 }
 
@@ -83,7 +99,7 @@ void TmpfsSuperblock::shut_down() {
 
 Result<void> TmpfsSuperblock::add_inode() {
   const std::uint64_t before = inodes_.fetch_add(1, std::memory_order_relaxed);
-  if (options_.max_inodes != 0 && before >= options_.max_inodes) {
+  if (max_inodes() != 0 && before >= max_inodes()) {
     remove_inode();
     return fail(Errno::kENOSPC);
   }
@@ -156,7 +172,7 @@ bool parse_size(std::string_view text, std::uint64_t& bytes) {
   const char last = text.back();
   if (last == '%') {
     if (!parse_number(text.substr(0, text.size() - 1), 10, bytes) || bytes > 100) return false;
-    bytes = frame_get_total_memory() / 100 * bytes;
+    bytes = frame_get_usable_memory() / 100 * bytes;
     return true;
   }
   unsigned shift = 0;
@@ -207,8 +223,12 @@ bool parse_option(std::string_view key, std::string_view value, TmpfsOptions& op
 
 }  // namespace
 
-Result<TmpfsOptions> parse_tmpfs_options(std::string_view text) {
-  TmpfsOptions options;
+TmpfsOptions default_tmpfs_options() {
+  const std::uint64_t half = frame_get_usable_memory() / kPageSize / 2;
+  return {.max_pages = half, .max_inodes = half};
+}
+
+Result<TmpfsOptions> parse_tmpfs_options(std::string_view text, TmpfsOptions options) {
   while (!text.empty()) {
     const std::size_t comma = std::min(text.find(','), text.size());
     const std::string_view option = text.substr(0, comma);
@@ -224,8 +244,9 @@ Result<TmpfsOptions> parse_tmpfs_options(std::string_view text) {
 
 Result<RefPtr<Mount>> make_tmpfs(const char* type_name, const TmpfsOptions& options,
                                  std::string_view source) {
-  auto superblock =
-      RefPtr<TmpfsSuperblock>::adopt(new (std::nothrow) TmpfsSuperblock(type_name, options));
+  TRY_ASSIGN(RefPtr<PageBudget> budget, PageBudget::create(options.max_pages));
+  auto superblock = RefPtr<TmpfsSuperblock>::adopt(
+      new (std::nothrow) TmpfsSuperblock(type_name, options, std::move(budget)));
   if (!superblock) return fail(Errno::kENOMEM);
   TRY(superblock->add_inode());
   auto directory = RefPtr<TmpfsDirectory>::adopt(new (std::nothrow) TmpfsDirectory(*superblock));
@@ -235,6 +256,13 @@ Result<RefPtr<Mount>> make_tmpfs(const char* type_name, const TmpfsOptions& opti
   TRY_ASSIGN(RefPtr<Mount> mount, Mount::create(superblock, root, 0, source));
   superblock->set_root(std::move(root));
   return mount;
+}
+
+void tmpfs_limit_growth(Mount& mount) {
+  PageBudget& budget = static_cast<TmpfsSuperblock&>(mount.superblock()).budget();
+  const std::uint64_t all = frame_get_usable_memory() / kPageSize;
+  const std::uint64_t used = std::min(budget.used_pages(), all);
+  budget.set_limit(used + (all - used) / 2);
 }
 
 Result<RefPtr<Dentry>> tmpfs_create(Dentry& directory, std::string_view name,

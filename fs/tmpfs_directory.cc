@@ -39,7 +39,7 @@ Result<RefPtr<Inode>> TmpfsDirectory::make_inode(const CreateRequest& request) {
   RefPtr<PageCache> cache;
   String target;
   if (request.type == FileType::kRegular) {
-    TRY_ASSIGN(cache, PageCache::create());
+    TRY_ASSIGN(cache, PageCache::create(RefPtr<PageBudget>(&tmpfs().budget())));
   }
   if (request.type == FileType::kSymlink) {
     TRY_ASSIGN(target, String::from(request.target));

@@ -12,11 +12,15 @@ namespace holstein {
 
 class TmpfsSuperblock final : public Superblock {
  public:
-  TmpfsSuperblock(const char* type_name, const TmpfsOptions& options)
-      : Superblock(type_name), options_(options) {}
+  TmpfsSuperblock(const char* type_name, const TmpfsOptions& options, RefPtr<PageBudget> budget)
+      : Superblock(type_name),
+        options_(options),
+        budget_(std::move(budget)),
+        max_inodes_(options.max_inodes) {}
 
   LinuxStatfs statistics() const override;
   Result<void> append_options(String& to) const override;
+  Result<void> remount(std::string_view options) override;
   void shut_down() override;
 
   // Set once; cleared by shut_down().
@@ -25,21 +29,16 @@ class TmpfsSuperblock final : public Superblock {
   // ENOSPC where the limit on inodes is reached.
   Result<void> add_inode();
   void remove_inode() { inodes_.fetch_sub(1, std::memory_order_relaxed); }
-  bool has_page_limit() const { return options_.max_pages != 0; }
-  // True while another page may be added. A soft limit: mappings add pages unseen until the next
-  // account_pages().
-  bool may_add_page() const {
-    return !has_page_limit() || pages_.load(std::memory_order_relaxed) < options_.max_pages;
-  }
-  void account_pages(std::uint64_t before, std::uint64_t after) {
-    pages_.fetch_add(after - before, std::memory_order_relaxed);
-  }
+  // Pays for the pages of all files, however they come to be.
+  PageBudget& budget() const { return *budget_; }
+  std::uint64_t max_inodes() const { return max_inodes_.load(std::memory_order_relaxed); }
 
  private:
-  const TmpfsOptions options_;
+  const TmpfsOptions options_;  // as it was mounted; limits may have changed since
+  const RefPtr<PageBudget> budget_;
   RefPtr<Dentry> root_;
   std::atomic<std::uint64_t> inodes_ = 0;
-  std::atomic<std::uint64_t> pages_ = 0;
+  std::atomic<std::uint64_t> max_inodes_;
 };
 
 class TmpfsDirectory final : public Inode {
@@ -88,13 +87,9 @@ class TmpfsRegular final : public Inode {
   PageCache* page_cache() override { return cache_.get(); }
 
   TmpfsSuperblock& tmpfs() const;
-  // Brings the superblock's count of pages up to date.
-  void account() EXCLUDES(lock);
-  void account_locked() REQUIRES(lock);
 
  private:
   const RefPtr<PageCache> cache_;
-  std::uint64_t accounted_pages_ GUARDED_BY(lock) = 0;
 };
 
 class TmpfsSymlink final : public Inode {

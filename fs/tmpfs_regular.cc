@@ -70,9 +70,6 @@ class RegularFile final : public File {
  public:
   RegularFile(const Path& path, std::uint32_t flags, bool keeps_set_id)
       : File(path, flags), keeps_set_id_(keeps_set_id) {}
-  ~RegularFile() override {
-    if (is_writable()) node().account();
-  }
 
   Result<FileMapping> map() override {
     auto mapped = RefPtr<MappedFile>::adopt(new (std::nothrow) MappedRegular(RefPtr<File>(this)));
@@ -174,10 +171,6 @@ Result<std::size_t> RegularFile::write_chunk(TmpfsRegular& node, IoSource& from,
                                              std::uint64_t position, std::size_t size) {
   PageCache& cache = *node.page_cache();
   const std::uint64_t index = position >> kPageShift;
-  if (node.tmpfs().has_page_limit() && !cache.has_page(index)) {
-    node.account_locked();
-    if (!node.tmpfs().may_add_page()) return fail(Errno::kENOSPC);
-  }
   const std::uint64_t end = cache.size_bytes();
   const std::uint64_t pages = (end + kPageSize - 1) >> kPageShift;
   if (index >= pages) return append_page(from, position, size);
@@ -268,20 +261,15 @@ Result<void> RegularFile::do_allocate(std::uint32_t mode, std::uint64_t offset,
   const std::uint64_t last = std::min(end, cache.size_bytes());
   Throttle throttle;
   for (std::uint64_t at = align_down(offset, kPageSize); at < last; at += kPageSize) {
-    const Result<PhysAddr> frame =
-        target.tmpfs().may_add_page()
-            ? cache.get_page(at >> kPageShift, PageCache::Missing::kCreate)
-            : Result<PhysAddr>(fail(Errno::kENOSPC));
+    const Result<PhysAddr> frame = cache.get_page(at >> kPageShift, PageCache::Missing::kCreate);
     const bool stop = throttle.should_stop();
     if (!frame.has_value() || stop) {
       if (frame.has_value()) frame_release(frame_of(*frame));
       // Shrinking needs memory where pages are mapped: a longer file of zeros may remain.
       (void)cache.resize(before);
-      target.account_locked();
       return fail(stop ? Errno::kEINTR : Errno::kENOSPC);
     }
     frame_release(frame_of(*frame));
-    if (target.tmpfs().has_page_limit()) target.account_locked();
   }
   return {};
 }
@@ -292,10 +280,7 @@ TmpfsRegular::TmpfsRegular(TmpfsSuperblock& superblock, RefPtr<PageCache> cache)
     : Inode(superblock, FileType::kRegular, superblock.next_inode_number()),
       cache_(std::move(cache)) {}
 
-TmpfsRegular::~TmpfsRegular() NO_THREAD_SAFETY_ANALYSIS {
-  tmpfs().account_pages(accounted_pages_, 0);
-  tmpfs().remove_inode();
-}
+TmpfsRegular::~TmpfsRegular() { tmpfs().remove_inode(); }
 
 TmpfsSuperblock& TmpfsRegular::tmpfs() const { return static_cast<TmpfsSuperblock&>(superblock()); }
 
@@ -320,20 +305,8 @@ Result<void> TmpfsRegular::resize(std::uint64_t size_bytes) {
   if (size_bytes > kMaxFileBytes) return fail(Errno::kEFBIG);
   if (size_bytes > before) TRY(check_size_limit(size_bytes));
   TRY(cache_->resize(size_bytes));
-  account_locked();
   touch_modified();
   return {};
-}
-
-void TmpfsRegular::account() {
-  MutexGuard guard(lock);
-  account_locked();
-}
-
-void TmpfsRegular::account_locked() {
-  const std::uint64_t pages = cache_->page_count();
-  tmpfs().account_pages(accounted_pages_, pages);
-  accounted_pages_ = pages;
 }
 
 }  // namespace holstein

@@ -33,11 +33,37 @@ void breathe(std::uint64_t index) {
 
 }  // namespace
 
-Result<RefPtr<PageCache>> PageCache::create() {
+Result<RefPtr<PageBudget>> PageBudget::create(std::uint64_t limit_pages) {
+  auto* budget = new (std::nothrow) PageBudget(limit_pages);
+  if (budget == nullptr) {
+    return fail(Errno::kENOMEM);
+  }
+  return RefPtr<PageBudget>::adopt(budget);
+}
+
+PageBudget::~PageBudget() { HOLSTEIN_ASSERT(used_pages() == 0); }
+
+bool PageBudget::take() {
+  const std::uint64_t limit = limit_pages();
+  const std::uint64_t before = used_.fetch_add(1, std::memory_order_relaxed);
+  if (limit != 0 && before >= limit) {
+    give_back(1);
+    return false;
+  }
+  return true;
+}
+
+void PageBudget::give_back(std::uint64_t pages) {
+  const std::uint64_t before = used_.fetch_sub(pages, std::memory_order_relaxed);
+  HOLSTEIN_ASSERT(before >= pages);
+}
+
+Result<RefPtr<PageCache>> PageCache::create(RefPtr<PageBudget> budget) {
   auto* cache = new (std::nothrow) PageCache;
   if (cache == nullptr) {
     return fail(Errno::kENOMEM);
   }
+  cache->budget_ = std::move(budget);
   return RefPtr<PageCache>::adopt(cache);
 }
 
@@ -67,6 +93,9 @@ void PageCache::remove_pages_locked(std::uint64_t first, std::uint64_t end) {
 
 void PageCache::note_removed_locked(std::uint64_t removed) {
   pages_.fetch_sub(removed, std::memory_order_relaxed);
+  if (budget_) {
+    budget_->give_back(removed);
+  }
   if (!is_promised_) {
     charge_.shrink_to(charge_.pages() - removed);
   }
@@ -113,11 +142,20 @@ Result<void> PageCache::put_page_locked(std::uint64_t index, PhysAddr frame) {
     }
     added = std::move(*charge);
   }
-  TRY_ASSIGN(PhysAddr * slot, tree_.make_slot(index));
+  if (budget_ && !budget_->take()) {
+    return fail(Errno::kENOSPC);
+  }
+  const Result<PhysAddr*> slot = tree_.make_slot(index);
+  if (!slot) {
+    if (budget_) {
+      budget_->give_back(1);
+    }
+    return fail(slot.error());
+  }
   charge_.absorb(std::move(added));
   frame_set_kind(frame, FrameKind::kPageCache);
   frame_of(frame).cached = {.cache = this, .index = index};
-  *slot = frame;
+  **slot = frame;
   pages_.fetch_add(1, std::memory_order_relaxed);
   return {};
 }

@@ -15,6 +15,30 @@
 
 namespace holstein {
 
+// How many pages a group of caches may have together: the size of a file system. Lock-free.
+class PageBudget : public RefCounted<PageBudget> {
+ public:
+  // `limit_pages` 0: no limit. ENOMEM.
+  static Result<RefPtr<PageBudget>> create(std::uint64_t limit_pages);
+
+  // One page more; false where that would pass the limit.
+  [[nodiscard]] bool take();
+  void give_back(std::uint64_t pages);
+
+  std::uint64_t used_pages() const { return used_.load(std::memory_order_relaxed); }
+  std::uint64_t limit_pages() const { return limit_.load(std::memory_order_relaxed); }
+  // May be less than what is used: then nothing can be taken until enough was given back.
+  void set_limit(std::uint64_t pages) { limit_.store(pages, std::memory_order_relaxed); }
+
+ private:
+  friend class RefCounted<PageBudget>;
+  explicit PageBudget(std::uint64_t limit_pages) : limit_(limit_pages) {}
+  ~PageBudget();
+
+  std::atomic<std::uint64_t> limit_;
+  std::atomic<std::uint64_t> used_ = 0;
+};
+
 // A sparse map from page index to frame: a radix tree of 64-way nodes. Holes read as zeros. Each
 // page in it holds one reference to its frame (the cache's own hold, I1).
 //
@@ -22,7 +46,8 @@ namespace holstein {
 // each of its pages counts as committed memory, from when it is made on.
 class PageCache : public RefCounted<PageCache> {
  public:
-  static Result<RefPtr<PageCache>> create();
+  // `budget`, where there is one, pays for each page.
+  static Result<RefPtr<PageCache>> create(RefPtr<PageBudget> budget = {});
   // One whose pages, as many as `charge` has, are promised already: making one needs no other.
   static Result<RefPtr<PageCache>> create_promised(CommitCharge charge);
   ~PageCache();
@@ -36,7 +61,7 @@ class PageCache : public RefCounted<PageCache> {
 
   // The frame of page `index` with a reference for the caller. A hole becomes a zeroed page
   // for kCreate, else gives the zero frame (which takes no reference). ENXIO: beyond the last page.
-  // ENOSPC: the page would pass the commit limit. ENOMEM.
+  // ENOSPC: the page would pass the budget or the commit limit. ENOMEM.
   enum class Missing : std::uint8_t { kCreate, kZeroFrame };
   [[nodiscard]] Result<PhysAddr> get_page(std::uint64_t index, Missing missing) EXCLUDES(lock_);
 
@@ -87,6 +112,7 @@ class PageCache : public RefCounted<PageCache> {
 
   mutable Mutex lock_{LockRank::kPageCache};
   PageTree tree_ GUARDED_BY(lock_);
+  RefPtr<PageBudget> budget_;  // null: unlimited
   CommitCharge charge_ GUARDED_BY(lock_);
   bool is_promised_ GUARDED_BY(lock_) = false;  // charge_ is for all pages, not for those present
   // Changed under lock_; the size may be read without.

@@ -33,6 +33,31 @@ class MachineTest(unittest.TestCase):
         kib = int(lines[2].split()[1])
         self.assertTrue(least_mib * 1024 <= kib <= most_mib * 1024, lines[2])
 
+    def test_256_mib_and_file_systems_that_are_full(self):
+        # More than all memory into the root: half of memory is the limit, and nobody is killed.
+        script = '''
+            dd if=/dev/zero of=/full bs=1M count=400 2>&1 | grep -o 'No space left on device'
+            size=$(stat -c %s /full); total=$(awk '/MemTotal/ { print $2 * 1024 }' /proc/meminfo)
+            [ $((size * 2)) -lt "$total" ] && [ $((size * 3)) -gt "$total" ] && echo 'about half'
+            rm /full
+            df -k / | awk 'NR == 2 { print $1, $6; if ($2 > 0 && $3 + $4 == $2) print "adds up" }'
+            grep -o '^tmpfs / tmpfs rw,relatime,size=' /proc/mounts
+            mkdir /small; mount -t tmpfs -o size=1m small /small
+            dd if=/dev/zero of=/small/file bs=64k count=17 2>&1 | grep -o 'No space left on device'
+            stat -c %s /small/file; df -k /small | awk 'NR == 2 { print $2, $4 }'
+            mount -o remount,size=512k /small || echo 'too small'
+            mount -o remount,size=2m /small
+            echo more >> /small/file; df -k /small | awk 'NR == 2 { print $2, $4 }'
+            exit 7'''
+        result = self.run_shell(script, memory_bytes=256 * _MIB)
+        self.assertEqual((result.outcome, result.exit_status), (Outcome.EXITED, 7), self.shown)
+        self.assertEqual(
+            result.stdout.decode().splitlines(),
+            ["No space left on device", "about half", "tmpfs /", "adds up",
+             "tmpfs / tmpfs rw,relatime,size=", "No space left on device", "1048576", "1024 0",
+             "too small", "2048 1020"], self.shown)
+        self.assertNotIn(b"out of memory", result.log, self.shown)
+
     def test_64_mib_and_status_77(self):
         script = ("head -c 8388608 /dev/zero | sha256sum; x=$(seq 1 400000); echo ${#x}; "
                   "grep MemTotal /proc/meminfo | tr -s ' '; exit 77")

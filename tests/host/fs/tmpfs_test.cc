@@ -154,6 +154,45 @@ TEST(TmpfsTest, TheLimitOfTheFileSystemIsENOSPC) {
   EXPECT_EQ(tree.mkdir("/e"), 0);
 }
 
+TEST(TmpfsTest, PagesThatComeOtherwiseThanByWritingCountToo) {
+  FileTree tree(64, {.max_pages = 4});
+  const RefPtr<File> file = *tree.open("/f", kOpenReadWrite | kOpenCreate);
+  ASSERT_EQ(code_of(file->truncate(8 * 4096)), 0);
+  PageCache& cache = *file->inode().page_cache();
+  // As faults of a mapping take them: each counts at once, and the fifth is refused.
+  for (std::uint64_t index = 0; index < 4; ++index) {
+    const Result<PhysAddr> page = cache.get_page(index, PageCache::Missing::kCreate);
+    ASSERT_TRUE(page.has_value()) << index;
+    frame_release(frame_of(*page));
+  }
+  EXPECT_EQ(cache.get_page(4, PageCache::Missing::kCreate).error(), Errno::kENOSPC);
+  EXPECT_EQ(tree.put("/g", "x"), kENOSPC);
+  EXPECT_EQ(vfs::statistics(*tree.find("/")).blocks_free, 0u);
+  ASSERT_EQ(code_of(file->truncate(4096)), 0);
+  EXPECT_EQ(vfs::statistics(*tree.find("/")).blocks_free, 3u);
+  EXPECT_EQ(tree.put("/g", "x"), 0);
+  ASSERT_EQ(tree.unlink("/g"), 0);
+  EXPECT_EQ(vfs::statistics(*tree.find("/")).blocks_free, 3u);
+}
+
+TEST(TmpfsTest, RemountingChangesTheLimitsButNotBelowWhatIsThere) {
+  FileTree tree(64, {.max_pages = 4, .max_inodes = 4});
+  const RefPtr<File> file = *tree.open("/f", kOpenReadWrite | kOpenCreate);
+  const std::string four_pages = text_of_size(4 * 4096, 'a');
+  ASSERT_EQ(FileTree::write_all(*file, four_pages), 0);
+  Superblock& superblock = file->inode().superblock();
+  EXPECT_EQ(code_of(superblock.remount("size=12k")), static_cast<int>(Errno::kEINVAL));
+  EXPECT_EQ(code_of(superblock.remount("nr_inodes=1")), static_cast<int>(Errno::kEINVAL));
+  EXPECT_EQ(code_of(superblock.remount("nonsense")), static_cast<int>(Errno::kEINVAL));
+  EXPECT_EQ(tree.put("/g", "x"), kENOSPC);
+  ASSERT_EQ(code_of(superblock.remount("size=20k")), 0);
+  EXPECT_EQ(tree.put("/g", "x"), 0);
+  EXPECT_EQ(tree.put("/h", "x"), kENOSPC);
+  ASSERT_EQ(code_of(superblock.remount("size=0,nr_inodes=0")), 0);
+  EXPECT_EQ(tree.put("/h", "x"), 0);
+  EXPECT_EQ(tree.put("/i", "x"), 0);
+}
+
 TEST(TmpfsTest, MemoryThatEndsIsENOSPCAndComesBack) {
   FileTree tree;
   tree.arena.take_all_but(40);
