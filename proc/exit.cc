@@ -273,6 +273,8 @@ void exit_thread(std::int32_t status) {
   // the parent knows of the death, so that wait4 does not wait for it.
   if (space && (space->reference_count() > 1 || !space->is_long_to_release())) {
     space.reset();
+  } else if (space) {
+    space->end_promise();
   }
   thread.set_files(nullptr);
   thread.set_fs(nullptr);

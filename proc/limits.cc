@@ -16,6 +16,7 @@ constinit std::uint64_t thread_limit = 1024;
 MemoryLimits memory_limits(const ResourceLimits& limits) {
   return {.address_space = limits[Resource::kAs].soft,
           .data = limits[Resource::kData].soft,
+          .data_hard = limits[Resource::kData].hard,
           .stack = limits[Resource::kStack].soft,
           .locked = limits[Resource::kMemlock].soft};
 }

@@ -5,6 +5,7 @@
 
 #include "lib/panic.h"
 #include "vm/port.h"
+#include "vm/privilege.h"
 #include "vm/tlb.h"
 
 namespace holstein {
@@ -87,22 +88,33 @@ Result<void> AddressSpace::exclusive_regions_locked() {
   return {};
 }
 
-Result<void> AddressSpace::check_limits_locked(const Region& added) const {
+bool AddressSpace::may_lock_locked(std::uint64_t pages) const {
+  return regions_->locked_pages() + pages <= limits_.locked >> kPageShift ||
+         caller_has(MemoryPrivilege::kLockWithoutLimit);
+}
+
+bool AddressSpace::may_have_data_locked(std::uint64_t pages) const {
+  const std::uint64_t wanted = regions_->data_pages() + pages;
+  // A soft limit of 0 is the hard one, as on Linux, for programs that set it to keep the C library
+  // from using the break.
+  const std::uint64_t limit = limits_.data != 0 ? limits_.data : limits_.data_hard;
+  return wanted <= limit >> kPageShift;
+}
+
+Result<void> AddressSpace::check_limits_locked(const Region& added,
+                                               std::uint64_t replaced_pages) const {
   const std::uint64_t pages = added.size_pages();
   if (regions_->count() >= kMaxRegions) {
     return fail(Errno::kENOMEM);
   }
-  if ((regions_->total_pages() + pages) > limits_.address_space >> kPageShift) {
-    return fail(Errno::kENOMEM);
-  }
-  if (added.is_private_writable()) {
-    if ((regions_->private_writable_pages() + pages) > limits_.data >> kPageShift) {
-      return fail(Errno::kENOMEM);
-    }
-  }
-  if ((added.flags & kRegionLocked) != 0 &&
-      (regions_->locked_pages() + pages) > limits_.locked >> kPageShift) {
+  // As Linux, which does not take off what is replaced here.
+  if ((added.flags & kRegionLocked) != 0 && !may_lock_locked(pages)) {
     return fail(Errno::kEAGAIN);
+  }
+  const std::uint64_t more = pages - replaced_pages;
+  if (regions_->total_pages() + more > limits_.address_space >> kPageShift ||
+      (added.is_data() && !may_have_data_locked(more))) {
+    return fail(Errno::kENOMEM);
   }
   return {};
 }
@@ -164,6 +176,12 @@ void AddressSpace::settle_charge_locked(CommitCharge added) {
   charge_.shrink_to(regions_->accounted_pages());
 }
 
+void AddressSpace::end_promise() {
+  WriteGuard guard(lock_);
+  is_ending_ = true;
+  charge_.shrink_to(0);
+}
+
 void AddressSpace::note_peaks_locked() {
   peak_virtual_pages_ = std::max(peak_virtual_pages_, regions_->total_pages());
 }
@@ -176,7 +194,7 @@ AddressSpaceStats AddressSpace::stats() const {
       .resident_anonymous_pages = root.table.anonymous_pages,
       .resident_file_pages = root.table.file_pages,
       .table_pages = root.table.tables + 1ULL,
-      .data_pages = regions_->private_writable_pages(),
+      .data_pages = regions_->data_pages(),
       .stack_pages = 0,
       .text_pages =
           (align_up(layout_.code_end, kPageSize) - align_down(layout_.code_start, kPageSize)) >>
@@ -188,7 +206,6 @@ AddressSpaceStats AddressSpace::stats() const {
   };
   if (const Region* stack = regions_->find(VirtAddr(layout_.stack_start)); stack != nullptr) {
     stats.stack_pages = stack->size_pages();
-    stats.data_pages -= stack->is_private_writable() ? stack->size_pages() : 0;
   }
   stats.peak_resident_pages = std::max(peak_resident_pages_.load(std::memory_order_relaxed),
                                        stats.resident_anonymous_pages + stats.resident_file_pages);

@@ -38,6 +38,7 @@ enum class FaultOutcome : std::uint8_t {
 struct MemoryLimits {
   std::uint64_t address_space = UINT64_MAX;  // RLIMIT_AS
   std::uint64_t data = UINT64_MAX;           // RLIMIT_DATA
+  std::uint64_t data_hard = UINT64_MAX;      // its hard limit, which holds where `data` is 0
   std::uint64_t stack = 8ULL << 20;          // RLIMIT_STACK
   std::uint64_t locked = 8ULL << 20;         // RLIMIT_MEMLOCK
 };
@@ -74,7 +75,7 @@ struct AddressSpaceStats {
   std::uint64_t resident_anonymous_pages;  // from the root's counts: exact, O(1)
   std::uint64_t resident_file_pages;
   std::uint64_t table_pages;  // the root included; shared ones count in full
-  std::uint64_t data_pages;   // private writable
+  std::uint64_t data_pages;   // private writable, but stacks
   std::uint64_t stack_pages;  // of the main stack's region
   std::uint64_t text_pages;
   std::uint64_t locked_pages;
@@ -89,7 +90,7 @@ struct AddressSpaceStats {
 // Invariants beside I1 to I4, checked by validate_address_space() (vm/walker.h):
 //   A1. Every present leaf lies in a region whose rights allow what the leaf allows.
 //   A2. The root's counts are the sums over its leaves.
-//   A3. charge_ is what the accounted regions need.
+//   A3. charge_ is what the accounted regions need; nothing after end_promise().
 class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::list_base_hook<> {
  public:
   // An empty space. ENOMEM.
@@ -101,6 +102,9 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
 
   // ---- System calls' work; errors as Linux's manual pages give them ----
   [[nodiscard]] Result<VirtAddr> map(MapRequest request) EXCLUDES(lock_);
+  // What map() would say of the place alone (EINVAL, EPERM, ENOMEM, EEXIST), for callers that have
+  // other errors to report after these.
+  [[nodiscard]] Result<void> check_placement(const MapRequest& request) const EXCLUDES(lock_);
   [[nodiscard]] Result<void> unmap(VirtAddr start, std::uint64_t size_bytes) EXCLUDES(lock_);
   [[nodiscard]] Result<void> protect(VirtAddr start, std::uint64_t size_bytes,
                                      std::uint32_t protection) EXCLUDES(lock_);
@@ -138,6 +142,10 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
   // True if giving the memory back would take so long that nobody should have to wait for it. Asked
   // by the last owner.
   bool is_long_to_release() const { return paging_is_long_to_free(root_); }
+
+  // By the last owner, before it lets go of a space that takes long to release: nothing of it
+  // counts as committed any more.
+  void end_promise() EXCLUDES(lock_);
 
   // Loads this space's tables on the running CPU (nothing if they are loaded).
   void activate();
@@ -179,11 +187,16 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
 
   // Makes regions_ this space's own (copies the shared map). ENOMEM.
   Result<void> exclusive_regions_locked() REQUIRES(lock_);
-  // ENOMEM where `added_pages` more, less `replaced_pages`, would pass a limit.
-  Result<void> check_limits_locked(const Region& added) const REQUIRES(lock_);
+  // May `added` come, in the place of `replaced_pages` that are mapped? ENOMEM, EAGAIN.
+  Result<void> check_limits_locked(const Region& added, std::uint64_t replaced_pages = 0) const
+      REQUIRES(lock_);
+  // The parts of it: `pages` more that are locked, or private and writable.
+  bool may_lock_locked(std::uint64_t pages) const REQUIRES(lock_);
+  bool may_have_data_locked(std::uint64_t pages) const REQUIRES(lock_);
   Result<RefPtr<PageCache>> make_shared_memory_locked(const Region& region) const REQUIRES(lock_);
   Result<std::uint64_t> choose_address_locked(const MapRequest& request,
-                                              std::uint64_t size_bytes) const REQUIRES(lock_);
+                                              std::uint64_t size_bytes) const
+      REQUIRES_SHARED(lock_);
   Result<void> unmap_locked(std::uint64_t start, std::uint64_t end) REQUIRES(lock_);
   // Changes the flags of every region in the range; ENOMEM where part of it is not mapped.
   Result<void> change_flags_locked(std::uint64_t start, std::uint64_t end, std::uint32_t set,
@@ -215,6 +228,7 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
   SpinLock tables_lock_{LockRank::kTable};
   RefPtr<RegionMap> regions_ GUARDED_BY(lock_);
   CommitCharge charge_ GUARDED_BY(lock_);
+  bool is_ending_ GUARDED_BY(lock_) = false;  // end_promise() was called
   MemoryLimits limits_ GUARDED_BY(lock_);
   ProgramLayout layout_ GUARDED_BY(lock_);
   std::uint64_t break_ GUARDED_BY(lock_) = 0;

@@ -66,6 +66,18 @@ Result<RefPtr<PageCache>> AddressSpace::make_shared_memory_locked(const Region& 
   return cache;
 }
 
+Result<void> AddressSpace::check_placement(const MapRequest& request) const {
+  if (request.size_bytes == 0) {
+    return fail(Errno::kEINVAL);
+  }
+  if (request.size_bytes > kUserLimit) {
+    return fail(Errno::kENOMEM);
+  }
+  ReadGuard guard(lock_);
+  TRY(choose_address_locked(request, align_up(request.size_bytes, kPageSize)));
+  return {};
+}
+
 Result<VirtAddr> AddressSpace::map(MapRequest request) {
   if (request.size_bytes == 0) {
     return fail(Errno::kEINVAL);
@@ -94,11 +106,14 @@ Result<VirtAddr> AddressSpace::map(MapRequest request) {
   bool populate = request.populate;
   {
     WriteGuard guard(lock_);
+    if ((request.flags & kRegionLocked) != 0 && limits_.locked == 0 && !may_lock_locked(1)) {
+      return fail(Errno::kEPERM);
+    }
     region.flags = request.flags | default_map_flags_;
     populate = populate || (region.flags & kRegionLocked) != 0;
     TRY_ASSIGN(region.start, choose_address_locked(request, size_bytes));
     region.end = region.start + size_bytes;
-    TRY(check_limits_locked(region));
+    TRY(check_limits_locked(region, regions_->pages_in(region.start, region.end)));
     if (!region.cache && region.is_shared()) {
       TRY_ASSIGN(region.cache, make_shared_memory_locked(region));
     }

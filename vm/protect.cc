@@ -25,7 +25,7 @@ Result<void> AddressSpace::protect(VirtAddr start, std::uint64_t size_bytes,
   Result<void> result;
   std::uint64_t checked_end = first;
   std::uint32_t taken = 0;
-  std::uint64_t new_private_pages = 0;
+  std::uint64_t new_data_pages = 0;
   std::uint64_t new_accounted_pages = 0;
   for (const Region* region = regions_->find(start); checked_end < end;
        region = regions_->next(*region)) {
@@ -42,7 +42,7 @@ Result<void> AddressSpace::protect(VirtAddr start, std::uint64_t size_bytes,
     if (!region->is_shared() && !region->is_private_writable() && (protection & kProtWrite) != 0) {
       const std::uint64_t pages =
           (std::min(end, region->end) - std::max(first, region->start)) >> kPageShift;
-      new_private_pages += pages;
+      new_data_pages += (region->flags & kRegionGrowsDown) != 0 ? 0 : pages;
       new_accounted_pages +=
           region->is_accounted() || (region->flags & kRegionNoReserve) != 0 ? 0 : pages;
     }
@@ -53,8 +53,7 @@ Result<void> AddressSpace::protect(VirtAddr start, std::uint64_t size_bytes,
       return result;
     }
   }
-  if (new_private_pages != 0 &&
-      regions_->private_writable_pages() + new_private_pages > limits_.data >> kPageShift) {
+  if (new_data_pages != 0 && !may_have_data_locked(new_data_pages)) {
     return fail(Errno::kENOMEM);
   }
   if (regions_->count() + 2 > kMaxRegions) {

@@ -85,7 +85,7 @@ Result<RefPtr<RegionMap>> RegionMap::copy() const {
     map->tree_.insert(map->tree_.end(), *copied);
   }
   map->total_pages_ = total_pages_;
-  map->private_writable_pages_ = private_writable_pages_;
+  map->data_pages_ = data_pages_;
   map->fork_special_regions_ = fork_special_regions_;
   map->locked_pages_ = locked_pages_;
   map->accounted_pages_ = accounted_pages_;
@@ -121,6 +121,15 @@ const Region* RegionMap::previous(const Region& region) const {
 bool RegionMap::is_free(std::uint64_t start, std::uint64_t end) const {
   const Region* region = first_above(VirtAddr(start));
   return region == nullptr || region->start >= end;
+}
+
+std::uint64_t RegionMap::pages_in(std::uint64_t start, std::uint64_t end) const {
+  std::uint64_t pages = 0;
+  for (const Region* region = first_above(VirtAddr(start));
+       region != nullptr && region->start < end; region = next(*region)) {
+    pages += (std::min(end, region->end) - std::max(start, region->start)) >> kPageShift;
+  }
+  return pages;
 }
 
 std::uint64_t RegionMap::accounted_pages_in(std::uint64_t start, std::uint64_t end) const {
@@ -174,7 +183,7 @@ std::uint64_t RegionMap::find_gap_bottom_up(std::uint64_t size_bytes, std::uint6
 
 void RegionMap::add_to_totals(const Region& region) {
   total_pages_ += region.size_pages();
-  private_writable_pages_ += region.is_private_writable() ? region.size_pages() : 0;
+  data_pages_ += region.is_data() ? region.size_pages() : 0;
   locked_pages_ += (region.flags & kRegionLocked) != 0 ? region.size_pages() : 0;
   accounted_pages_ += region.is_accounted() ? region.size_pages() : 0;
   fork_special_regions_ += (region.flags & kForkSpecialFlags) != 0 ? 1 : 0;
@@ -182,7 +191,7 @@ void RegionMap::add_to_totals(const Region& region) {
 
 void RegionMap::subtract_from_totals(const Region& region) {
   total_pages_ -= region.size_pages();
-  private_writable_pages_ -= region.is_private_writable() ? region.size_pages() : 0;
+  data_pages_ -= region.is_data() ? region.size_pages() : 0;
   locked_pages_ -= (region.flags & kRegionLocked) != 0 ? region.size_pages() : 0;
   accounted_pages_ -= region.is_accounted() ? region.size_pages() : 0;
   fork_special_regions_ -= (region.flags & kForkSpecialFlags) != 0 ? 1 : 0;
@@ -314,7 +323,7 @@ void RegionMap::grow_down(std::uint64_t region_start, std::uint64_t start) {
 
 void RegionMap::validate() const {
   std::uint64_t total = 0;
-  std::uint64_t private_writable = 0;
+  std::uint64_t data = 0;
   std::uint64_t locked = 0;
   std::uint64_t accounted = 0;
   std::size_t special = 0;
@@ -326,14 +335,14 @@ void RegionMap::validate() const {
     HOLSTEIN_ASSERT(before == nullptr || !can_merge(*before, region));
     HOLSTEIN_ASSERT(!region.is_shared() || region.cache);
     total += region.size_pages();
-    private_writable += region.is_private_writable() ? region.size_pages() : 0;
+    data += region.is_data() ? region.size_pages() : 0;
     locked += (region.flags & kRegionLocked) != 0 ? region.size_pages() : 0;
     accounted += region.is_accounted() ? region.size_pages() : 0;
     special += (region.flags & kForkSpecialFlags) != 0 ? 1 : 0;
     before = &region;
   }
   HOLSTEIN_ASSERT(total == total_pages_);
-  HOLSTEIN_ASSERT(private_writable == private_writable_pages_);
+  HOLSTEIN_ASSERT(data == data_pages_);
   HOLSTEIN_ASSERT(locked == locked_pages_);
   HOLSTEIN_ASSERT(accounted == accounted_pages_);
   HOLSTEIN_ASSERT(special == fork_special_regions_);

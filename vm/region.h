@@ -72,8 +72,9 @@ struct Region : boost::intrusive::set_base_hook<boost::intrusive::optimize_size<
   std::uint64_t cache_page_at(std::uint64_t address) const {
     return cache_page + ((address - start) >> kPageShift);
   }
-  // Counts towards RLIMIT_DATA: private and writable.
   bool is_private_writable() const { return !is_shared() && (protection & kProtWrite) != 0; }
+  // Counts towards RLIMIT_DATA: private and writable, and no stack.
+  bool is_data() const { return is_private_writable() && (flags & kRegionGrowsDown) == 0; }
   bool is_accounted() const { return (flags & kRegionAccounted) != 0; }
   // What private writable memory is from now on, unless it was asked for without a promise. It
   // stays so when the right to write is taken away again, because its pages may have been written.
@@ -95,7 +96,7 @@ using RegionTree = boost::intrusive::set<Region, boost::intrusive::compare<Regio
 // One object may be owned by several address spaces (fork shares it); it is immutable while it has
 // more than one owner: AddressSpace::exclusive_regions_locked() copies it first. Invariants,
 // checked by validate(): sorted, disjoint, page-aligned, inside user space; `total_pages`,
-// `private_writable_pages` and `accounted_pages` are the sums over the regions; neighbours that are
+// `data_pages` and `accounted_pages` are the sums over the regions; neighbours that are
 // alike are merged.
 class RegionMap : public RefCounted<RegionMap> {
  public:
@@ -135,8 +136,10 @@ class RegionMap : public RefCounted<RegionMap> {
 
   std::size_t count() const { return tree_.size(); }
   std::uint64_t total_pages() const { return total_pages_; }
-  std::uint64_t private_writable_pages() const { return private_writable_pages_; }
+  std::uint64_t data_pages() const { return data_pages_; }
   std::uint64_t locked_pages() const { return locked_pages_; }
+  // Pages in [start, end) that some region covers.
+  std::uint64_t pages_in(std::uint64_t start, std::uint64_t end) const;
   // Of regions with kRegionAccounted.
   std::uint64_t accounted_pages() const { return accounted_pages_; }
   // The part of accounted_pages() in [start, end).
@@ -158,7 +161,7 @@ class RegionMap : public RefCounted<RegionMap> {
 
   RegionTree tree_;
   std::uint64_t total_pages_ = 0;
-  std::uint64_t private_writable_pages_ = 0;
+  std::uint64_t data_pages_ = 0;
   std::uint64_t locked_pages_ = 0;
   std::uint64_t accounted_pages_ = 0;
   std::size_t fork_special_regions_ = 0;

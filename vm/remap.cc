@@ -127,6 +127,13 @@ Result<VirtAddr> AddressSpace::remap(VirtAddr old_start, std::uint64_t old_bytes
   if ((flags & kMayMove) == 0) {
     return fail(Errno::kENOMEM);
   }
+  if ((flags & kDontUnmap) != 0) {
+    // All of it is new.
+    Region twin;
+    describe_part(twin, *region, start, start, old_size);
+    twin.flags &= ~static_cast<std::uint32_t>(kRegionLocked);
+    TRY(check_limits_locked(twin));
+  }
   std::uint64_t target = wanted_start.value();
   if ((flags & kFixed) != 0) {
     TRY(unmap_locked(target, target + new_size));

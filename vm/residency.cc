@@ -69,6 +69,12 @@ Result<void> AddressSpace::sync(VirtAddr start, std::uint64_t size_bytes, int fl
 }
 
 Result<void> AddressSpace::lock_pages(VirtAddr start, std::uint64_t size_bytes, LockPages how) {
+  if (how != LockPages::kUnlock) {
+    WriteGuard guard(lock_);
+    if (limits_.locked == 0 && !may_lock_locked(1)) {
+      return fail(Errno::kEPERM);
+    }
+  }
   const std::uint64_t first = start.page().value();
   const std::uint64_t wanted = size_bytes + (start.value() - first);
   if (wanted < size_bytes || align_up_overflows(wanted, kPageSize)) {
@@ -97,8 +103,8 @@ Result<void> AddressSpace::lock_pages(VirtAddr start, std::uint64_t size_bytes, 
             (std::min(first + size, region->end) - std::max(first, region->start)) >> kPageShift;
       }
     }
-    if (regions_->locked_pages() - already + (size >> kPageShift) > limits_.locked >> kPageShift) {
-      return fail(limits_.locked == 0 ? Errno::kEPERM : Errno::kENOMEM);
+    if (!may_lock_locked((size >> kPageShift) - already)) {
+      return fail(Errno::kENOMEM);
     }
     TRY(change_flags_locked(first, first + size, kRegionLocked, 0));
   }

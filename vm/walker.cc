@@ -229,7 +229,7 @@ class ReferenceCounter {
 void validate_address_space(AddressSpace& space) {
   ReadGuard guard(space.lock_);
   space.regions_->validate();
-  if (space.charge_.pages() != space.regions_->accounted_pages()) {
+  if (!space.is_ending_ && space.charge_.pages() != space.regions_->accounted_pages()) {
     panic("A3 violated: %llu pages charged, %llu accounted",
           static_cast<unsigned long long>(space.charge_.pages()),
           static_cast<unsigned long long>(space.regions_->accounted_pages()));
