@@ -61,10 +61,10 @@ Result<std::size_t> Pipe::fill_locked(IoSource& from) {
       break;
     }
     const std::size_t size = std::min({from.remaining(), kPageSize - offset, capacity() - used});
-    const std::size_t moved = from.read({page + offset, size});
-    used_.store(used + moved, std::memory_order_release);
-    done += moved;
-    if (moved < size) break;
+    // As on Linux, a page of which the writer's memory could not give all takes nothing.
+    if (from.read({page + offset, size}) < size) break;
+    used_.store(used + size, std::memory_order_release);
+    done += size;
   }
   return done;
 }
@@ -76,11 +76,11 @@ std::size_t Pipe::drain_locked(IoSink& to) {
     if (used == 0) break;
     const std::size_t offset = head_ % kPageSize;
     const std::size_t size = std::min({to.remaining(), kPageSize - offset, used});
-    const std::size_t moved = to.write({pages_[head_ / kPageSize] + offset, size});
-    head_ = (head_ + moved) % capacity();
-    used_.store(used - moved, std::memory_order_release);
-    done += moved;
-    if (moved < size) break;
+    // As on Linux, a page that the reader's memory could not take whole stays in the pipe whole.
+    if (to.write({pages_[head_ / kPageSize] + offset, size}) < size) break;
+    head_ = (head_ + size) % capacity();
+    used_.store(used - size, std::memory_order_release);
+    done += size;
   }
   if (bytes_waiting() == 0) head_ = 0;
   return done;

@@ -62,6 +62,14 @@ Result<void> read_fp_state(Thread& thread, std::uint64_t address) {
   return {};
 }
 
+// False for a frame whose segments are not those of a 64-bit program, whatever privilege they ask
+// for. The kernel never loads them; Linux does, and the processor refuses.
+bool has_user_selectors(const SignalContext& context) {
+  constexpr std::uint16_t kUserPrivilege = 3;
+  return (context.cs | kUserPrivilege) == kUserCodeSelector &&
+         (context.ss | kUserPrivilege) == kUserDataSelector;
+}
+
 }  // namespace
 
 Result<void> push_signal_frame(Thread& thread, UserRegisters& registers, const SignalAction& action,
@@ -140,6 +148,9 @@ std::int64_t signal_return(UserRegisters& registers) {
   stack.reserved = 0;
   stack.flags &= ~kSsOnStack;
   static_cast<void>(change_signal_stack(stack, registers.rsp));
+  if (!has_user_selectors(frame->context.context)) {
+    force_signal(thread, {.signal = kSigSegv, .code = kSiKernel});
+  }
   return static_cast<std::int64_t>(registers.rax);
 }
 

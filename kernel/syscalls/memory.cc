@@ -71,14 +71,6 @@ SystemCallResult sys_mmap(UserAddress address, std::uint64_t size_bytes, std::ui
   if (size_bytes == 0) {
     return fail(Errno::kEINVAL);
   }
-  const std::uint64_t type = flags.bits & kMapTypeMask;
-  if (type == kMapSharedValidate && (flags.bits & ~kMapKnown) != 0) {
-    return fail(Errno::kEOPNOTSUPP);
-  }
-  if (type != kMapShared && type != kMapPrivate && type != kMapSharedValidate) {
-    return fail(Errno::kEINVAL);
-  }
-  const bool is_shared = type != kMapPrivate;
   MapRequest request;
   request.address = VirtAddr(address.value);
   request.size_bytes = size_bytes;
@@ -88,6 +80,16 @@ SystemCallResult sys_mmap(UserAddress address, std::uint64_t size_bytes, std::ui
   } else if ((flags.bits & kMapFixed) != 0) {
     request.placement = MapRequest::Placement::kFixed;
   }
+  // As on Linux, where it goes is looked at before what it is.
+  TRY(space().check_placement(request));
+  const std::uint64_t type = flags.bits & kMapTypeMask;
+  if (file && type == kMapSharedValidate && (flags.bits & ~kMapKnown) != 0) {
+    return fail(Errno::kEOPNOTSUPP);
+  }
+  if (type != kMapShared && type != kMapPrivate && !(file && type == kMapSharedValidate)) {
+    return fail(Errno::kEINVAL);
+  }
+  const bool is_shared = type != kMapPrivate;
   request.populate = (flags.bits & kMapPopulate) != 0 && (flags.bits & kMapNonBlock) == 0;
   request.flags = (is_shared ? kRegionShared : 0) |
                   ((flags.bits & kMapNoReserve) != 0 ? kRegionNoReserve : 0) |

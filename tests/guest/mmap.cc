@@ -9,6 +9,7 @@
 #include "tests/guest/memory.h"
 #include "tests/guest/processes.h"
 #include "tests/guest/system_call.h"
+#include "tests/guest/temp_files.h"
 
 namespace holstein::guest {
 namespace {
@@ -96,6 +97,29 @@ TEST(Mmap, FixedNoReplaceLeavesWhatIsThere) {
             to_register(memory.page(1)));
   EXPECT_TRUE(is_all(memory.page(1), kPage, 0));
   EXPECT_TRUE(is_filled(memory.data(), kPage, 1));
+}
+
+TEST(Mmap, WhereItGoesIsLookedAtBeforeWhatItIs) {
+  const Mapping memory(kPage);
+  const TempFolder folder;
+  write_file(folder / "file", "x");
+  const Descriptor writer(open((folder / "file").c_str(), O_WRONLY));
+  const Descriptor reader(open((folder / "file").c_str(), O_RDONLY));
+  const auto map_file = [](void* at, int protection, int flags, const Descriptor& file) {
+    return call(SYS_mmap, at, kPage, protection, flags, file.get(), 0);
+  };
+  const int there = MAP_FIXED_NOREPLACE;
+  EXPECT_EQ(map_file(memory.data(), PROT_READ, MAP_PRIVATE | there, writer), -EEXIST);
+  EXPECT_EQ(map_file(nullptr, PROT_READ, MAP_PRIVATE, writer), -EACCES);
+  EXPECT_EQ(map_file(memory.data(), kReadWrite, MAP_SHARED | there, reader), -EEXIST);
+  EXPECT_EQ(map_file(nullptr, kReadWrite, MAP_SHARED, reader), -EACCES);
+  EXPECT_EQ(map_call(memory.data(), kPage, kReadWrite, MAP_ANONYMOUS | there), -EEXIST);
+  EXPECT_EQ(map_call(nullptr, kPage, kReadWrite, MAP_ANONYMOUS), -EINVAL);
+  EXPECT_EQ(map_file(memory.data() + 1, PROT_READ, MAP_PRIVATE | MAP_FIXED, writer), -EINVAL);
+}
+
+TEST(Mmap, SharedValidateIsForFiles) {
+  EXPECT_EQ(map_call(nullptr, kPage, kReadWrite, MAP_ANONYMOUS | MAP_SHARED_VALIDATE), -EINVAL);
 }
 
 TEST(Mmap, TwoMappingsNeverOverlap) {

@@ -1,6 +1,7 @@
 // Signal frames: what a handler finds and may change, the alternate stack, frames that are forged.
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/time.h>
@@ -278,25 +279,60 @@ TEST(ForgedFrame, WithKernelOrNonCanonicalAddresses) {
       [](int, siginfo_t*, void* context) { registers_of(context)[REG_RIP] = 0x800000000000; }));
 }
 
-TEST(ForgedFrame, WithOtherSegmentsNeverGetsPrivileges) {
-  // Linux cuts the selector to the lowest privilege and faults on what is no code segment then; a
-  // kernel may as well not look at it.
-  for (std::uint16_t selector : {0x10, 0x08, 0x00, 0x18, 0xfff8}) {
+// The selectors of a frame: of the code (0) and of the stack (3) among the four of REG_CSGSFS.
+void set_selector(void* context, std::size_t which, std::uint16_t selector) {
+  reinterpret_cast<std::uint16_t*>(&registers_of(context)[REG_CSGSFS])[which] = selector;
+}
+
+TEST(ForgedFrame, WithOtherSegmentsDies) {
+  for (std::uint16_t selector : {0x10, 0x08, 0x00, 0x18, 0x2b, 0xfff8}) {
     static std::uint16_t forged;
     forged = selector;
-    Child child([] {
-      const Handler handler(SIGUSR1, [](int, siginfo_t*, void* context) {
-        reinterpret_cast<std::uint16_t*>(&registers_of(context)[REG_CSGSFS])[0] = forged;
-      });
-      raise(SIGUSR1);
-      std::uint64_t now;
-      asm volatile("mov %%cs, %0" : "=r"(now));
-      REQUIRE((now & 3) == 3);
-    });
-    const int status = child.wait();
-    EXPECT_TRUE(exited_with(0, status) || killed_by(SIGSEGV, status))
-        << selector << ": " << describe_status(status);
+    EXPECT_TRUE(forged_frame_dies([](int, siginfo_t*, void* context) {
+      set_selector(context, 0, forged);
+    })) << "code "
+        << selector;
   }
+  for (std::uint16_t selector : {0x10, 0x08, 0x00, 0x33, 0xfff8}) {
+    static std::uint16_t forged;
+    forged = selector;
+    EXPECT_TRUE(forged_frame_dies([](int, siginfo_t*, void* context) {
+      set_selector(context, 3, forged);
+    })) << "stack "
+        << selector;
+  }
+}
+
+TEST(ForgedFrame, WithTheProgramsOwnSegmentsInAnyPrivilegeIsTaken) {
+  EXPECT_TRUE(passes_in_child([] {
+    const Handler handler(SIGUSR1, [](int, siginfo_t*, void* context) {
+      set_selector(context, 0, 0x30);
+      set_selector(context, 3, 0x28);
+    });
+    raise(SIGUSR1);
+    std::uint64_t code;
+    std::uint64_t stack;
+    asm volatile("mov %%cs, %0\n mov %%ss, %1" : "=r"(code), "=r"(stack));
+    REQUIRE(code == 0x33 && stack == 0x2b);
+  }));
+}
+
+TEST(ForgedFrame, WithAnotherCodeSegmentRaisesASignalThatCanBeCaught) {
+  EXPECT_TRUE(passes_in_child([] {
+    static sigjmp_buf back;
+    static volatile int code;
+    const Handler fault(SIGSEGV, [](int, siginfo_t* info, void*) {
+      code = info->si_code;
+      siglongjmp(back, 1);
+    });
+    const Handler handler(SIGUSR1,
+                          [](int, siginfo_t*, void* context) { set_selector(context, 0, 0x10); });
+    if (sigsetjmp(back, 1) == 0) {
+      raise(SIGUSR1);
+      REQUIRE(false && "the forged frame was taken");
+    }
+    REQUIRE(code == SI_KERNEL);
+  }));
 }
 
 TEST(ForgedFrame, CannotSetFlagsThatAreNotTheProgramsOwn) {
