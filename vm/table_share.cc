@@ -450,29 +450,6 @@ void set_entry(const TablePath& path, Entry entry) {
   }
 }
 
-void add_leaves(const TablePath& path, unsigned first, std::span<const Entry> leaves) {
-  Entry* const entries = table_entries(path.tables[1]);
-  Frame& table = frame_of(path.tables[1]);
-  SubtreeCounts added;
-  unsigned present = 0;
-  for (unsigned i = 0; i < leaves.size(); ++i) {
-    if (leaves[i].is_present()) {
-      const unsigned index = first + i;
-      HOLSTEIN_DEBUG_ASSERT(!entries[index].is_present());
-      entries[index] = leaves[i];
-      const SubtreeCounts counts = counts_below(leaves[i], 1);
-      added.anonymous_pages += counts.anonymous_pages;
-      added.file_pages += counts.file_pages;
-      table.table.occupied_lines |= std::uint64_t{1} << index / kEntriesPerLine;
-      ++present;
-    }
-  }
-  table.table.present = static_cast<std::uint16_t>(table.table.present + present);
-  for (unsigned level = 1; level <= kRootLevel; ++level) {
-    add_counts(frame_of(path.tables[level]), added);
-  }
-}
-
 void drop_target(Entry entry, unsigned level) {
   const PhysAddr target = entry.target();
   if (target == zero_frame) {

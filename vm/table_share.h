@@ -5,7 +5,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "lib/address.h"
 #include "lib/result.h"
@@ -104,10 +103,6 @@ PathSurvey survey_path(PhysAddr root, VirtAddr address, unsigned target_level);
 // table above. The path must be exclusive. References of targets are the caller's business, and so
 // is the flush.
 void set_entry(const TablePath& path, Entry entry);
-
-// Puts the present ones of `leaves` into the holes of the lowest table of `path` from entry number
-// `first` on: set_entry() for many at once.
-void add_leaves(const TablePath& path, unsigned first, std::span<const Entry> leaves);
 
 // Drops the reference that `entry`, taken out of a table of `level`, held; with the last one goes
 // all that is below. Nothing for the zero frame. The flush must be over.
