@@ -196,19 +196,13 @@ Result<void> copy_entries(PhysAddr source, PhysAddr copy) {
 
 // The last reference to a table is gone: its children lose one each.
 void free_table(PhysAddr table, unsigned level) {
-  if (level == 1) {
-    // Most of what an exit does: as few instructions for a page as can be.
-    for_each_present(table, [](Entry& entry, unsigned) {
-      if ((entry.bits() & PAGE_ZERO) == 0) {
-        frame_release(frame_of(entry.target()));
-      }
-      return true;
-    });
-    frame_free(table);
-    return;
-  }
   for_each_present(table, [level](Entry& entry, unsigned) {
-    drop_target(entry, level);
+    // Most of what an exit does: as few instructions for a page as can be.
+    if (level == 1 && (entry.bits() & PAGE_ZERO) == 0) {
+      frame_release(frame_of(entry.target()));
+    } else {
+      drop_target(entry, level);
+    }
     return true;
   });
   frame_free(table);
