@@ -1,7 +1,9 @@
 // The lock order of the whole kernel, as an indented tree: a lock may be taken while any lock above
 // it on the path is held, and never the other way round. Sleeping locks come first: none may be
 // taken, and nothing may sleep or touch user memory, while a spinlock is held. Debug builds check
-// both rules on every acquisition of a ranked lock (lib/spinlock.cc, lib/mutex.cc).
+// the latter everywhere, and the order among spinlocks and among the sleeping locks from
+// kAddressSpaceList down (lib/spinlock.cc, lib/mutex.cc). Above that they do not: a lookup in
+// /proc/<pid> looks at the process's descriptor table with the directory's lock held.
 //
 //   kProcessTree              proc/: parents, children, groups, sessions (sleeping)
 //     kThreadGroup            proc/: threads of one process, its exit and exec (sleeping)
@@ -59,5 +61,7 @@ enum class LockRank : std::uint8_t {
   kDevice = 78,
   kLog = 80,
 };
+
+inline constexpr LockRank kFirstCheckedSleepingLock = LockRank::kAddressSpaceList;
 
 }  // namespace holstein

@@ -1,5 +1,7 @@
 #include "lib/mutex.h"
 
+#include <iterator>
+
 #include "lib/panic.h"
 
 namespace holstein {
@@ -14,6 +16,38 @@ void assert_may_sleep(LockRank rank) {
   }
 }
 
+// Whoever takes sleeping locks against the order deadlocks one day, with somebody who keeps it.
+// Locks of one rank have an order of their own (lib/lock_order.h).
+void assert_order(LockRank rank) {
+  if constexpr (HOLSTEIN_DEBUG) {
+    if (rank < kFirstCheckedSleepingLock) {
+      return;
+    }
+    const HeldSleepingLocks& held = port::held_sleeping_locks();
+    for (std::size_t above = static_cast<std::size_t>(rank) + 1; above < std::size(held.count);
+         ++above) {
+      if (held.count[above] != 0) {
+        panic("lock order: sleeping lock of rank %u taken while rank %zu is held",
+              static_cast<unsigned>(rank), above);
+      }
+    }
+  }
+}
+
+void note_taken(LockRank rank) {
+  if constexpr (HOLSTEIN_DEBUG) {
+    ++port::held_sleeping_locks().count[static_cast<std::size_t>(rank)];
+  }
+}
+
+void note_released(LockRank rank) {
+  if constexpr (HOLSTEIN_DEBUG) {
+    std::uint8_t& count = port::held_sleeping_locks().count[static_cast<std::size_t>(rank)];
+    HOLSTEIN_ASSERT(count != 0);
+    --count;
+  }
+}
+
 // A wait that no signal and no deadline ends.
 template <class Ready>
 void wait_for(WaitQueue& queue, Ready ready) {
@@ -23,7 +57,7 @@ void wait_for(WaitQueue& queue, Ready ready) {
 
 }  // namespace
 
-bool Mutex::try_lock() {
+bool Mutex::acquire() {
   bool expected = false;
   if (!locked_.compare_exchange_strong(expected, true, std::memory_order_acquire)) {
     return false;
@@ -32,18 +66,30 @@ bool Mutex::try_lock() {
   return true;
 }
 
+bool Mutex::try_lock() {
+  if (!acquire()) {
+    return false;
+  }
+  note_taken(rank_);
+  return true;
+}
+
 void Mutex::lock() NO_THREAD_SAFETY_ANALYSIS {
   assert_may_sleep(rank_);
-  if (try_lock()) {
+  assert_order(rank_);
+  if (acquire()) {
+    note_taken(rank_);
     return;
   }
   if (is_held_by_current_thread()) {
     panic("mutex of rank %u locked twice by one thread", static_cast<unsigned>(rank_));
   }
-  wait_for(waiters_, [this]() NO_THREAD_SAFETY_ANALYSIS { return try_lock(); });
+  wait_for(waiters_, [this] { return acquire(); });
+  note_taken(rank_);
 }
 
 void Mutex::unlock() {
+  note_released(rank_);
   owner_.store(nullptr, std::memory_order_relaxed);
   locked_.store(false, std::memory_order_release);
   waiters_.wake_one();
@@ -56,10 +102,12 @@ bool Mutex::is_held_by_current_thread() const {
 
 void RwMutex::lock() {
   assert_may_sleep(rank_);
+  assert_order(rank_);
   {
     SpinGuard guard(state_lock_);
     if (holders_ == 0) {
       holders_ = kWriter;
+      note_taken(rank_);
       return;
     }
     ++waiting_writers_;
@@ -73,9 +121,11 @@ void RwMutex::lock() {
     --waiting_writers_;
     return true;
   });
+  note_taken(rank_);
 }
 
 void RwMutex::unlock() {
+  note_released(rank_);
   bool writer_waits = false;
   {
     SpinGuard guard(state_lock_);
@@ -92,10 +142,12 @@ void RwMutex::unlock() {
 
 void RwMutex::lock_shared() {
   assert_may_sleep(rank_);
+  assert_order(rank_);
   {
     SpinGuard guard(state_lock_);
     if (holders_ >= 0 && waiting_writers_ == 0) {
       ++holders_;
+      note_taken(rank_);
       return;
     }
   }
@@ -107,9 +159,11 @@ void RwMutex::lock_shared() {
     ++holders_;
     return true;
   });
+  note_taken(rank_);
 }
 
 void RwMutex::unlock_shared() {
+  note_released(rank_);
   bool last = false;
   bool writer_waits = false;
   {

@@ -18,11 +18,14 @@ class CAPABILITY("mutex") Mutex {
   Mutex& operator=(const Mutex&) = delete;
 
   void lock() ACQUIRE();
+  // Waits for nobody, so it may be called whatever is held.
   [[nodiscard]] bool try_lock() TRY_ACQUIRE(true);
   void unlock() RELEASE();
   bool is_held_by_current_thread() const;
 
  private:
+  bool acquire();  // true: it was free, and is the caller's now
+
   std::atomic<bool> locked_ = false;
   std::atomic<Thread*> owner_ = nullptr;
   LockRank rank_;

@@ -7,8 +7,11 @@
 // forgotten, and the thread would sleep where no wake-up finds it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
+#include "lib/lock_order.h"
+#include "lib/panic.h"
 #include "lib/result.h"
 #include "lib/spinlock.h"
 
@@ -17,6 +20,11 @@ namespace holstein {
 class Thread;
 
 inline constexpr std::uint64_t kNoDeadline = UINT64_MAX;
+
+// How many sleeping locks of each rank a thread holds; kept by debug builds, to check their order.
+struct HeldSleepingLocks {
+  std::uint8_t count[HOLSTEIN_DEBUG ? static_cast<std::size_t>(LockRank::kFirstSpinLock) : 1] = {};
+};
 
 enum class Sleep : std::uint8_t {
   kUninterruptible,  // only for waits that end by themselves, soon (a lock, a page being read)
@@ -39,6 +47,8 @@ void block(std::uint64_t deadline_ns);
 void wake(Thread* thread);
 // True if a wait of kind `sleep` has to end because a signal is waiting.
 bool wait_is_interrupted(Sleep sleep);
+// The sleeping locks that the current thread holds, for lib/mutex.cc.
+HeldSleepingLocks& held_sleeping_locks();
 // Lets others run if a reschedule is due. For long loops in the kernel; no lock may be held
 // but sleeping ones.
 void reschedule_if_needed();

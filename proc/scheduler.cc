@@ -423,6 +423,13 @@ bool wait_is_interrupted(Sleep sleep) {
   return false;
 }
 
+HeldSleepingLocks& held_sleeping_locks() {
+  // Before the first thread there is one flow of control.
+  static constinit HeldSleepingLocks boot_locks;
+  Thread* thread = current_thread();
+  return thread != nullptr ? thread->held_locks : boot_locks;
+}
+
 void reschedule_if_needed() {
   if (this_scheduler().must_reschedule && spinlocks_held() == 0) {
     schedule(false);

@@ -62,6 +62,7 @@ class Thread : public RefCounted<Thread>, public ThreadListHook {
   CpuContext context;
   SchedulingEntity scheduling;  // scheduling.* as scheduler.h says
   KernelTimer sleep_timer;      // wakes this thread
+  HeldSleepingLocks held_locks;
 
   // ---- process_links ----
   PidRecord* tid_record GUARDED_BY(process_links) = nullptr;

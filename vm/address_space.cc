@@ -33,17 +33,20 @@ constinit std::atomic<std::uint32_t> releases_under_way = 0;
 
 }  // namespace
 
-AddressSpace::AddressSpace(PhysAddr root) : root_(root), mmap_base_(kUserLimit) {
-  AddressSpaceList& list = address_space_list();
-  MutexGuard guard(list.lock);
-  list.spaces.push_back(*this);
+AddressSpace::AddressSpace(PhysAddr root, RefPtr<RegionMap> regions)
+    : root_(root), regions_(std::move(regions)), mmap_base_(kUserLimit) {}
+
+Mutex& AddressSpace::list_lock() { return address_space_list().lock; }
+
+void AddressSpace::enter_list_locked() NO_THREAD_SAFETY_ANALYSIS {
+  address_space_list().spaces.push_back(*this);
 }
 
 AddressSpace::~AddressSpace() {
   // Before the pages, which takes a while: what waits for this promise need not wait for them.
   charge_.shrink_to(0);
   releases_under_way.fetch_add(1, std::memory_order_relaxed);
-  {
+  if (is_linked()) {
     AddressSpaceList& list = address_space_list();
     MutexGuard guard(list.lock);
     list.spaces.erase(list.spaces.iterator_to(*this));
@@ -69,13 +72,13 @@ Result<RefPtr<AddressSpace>> AddressSpace::create() {
   if (root.is_null()) {
     return fail(Errno::kENOMEM);
   }
-  auto* space = new (std::nothrow) AddressSpace(root);
+  auto* space = new (std::nothrow) AddressSpace(root, std::move(regions));
   if (space == nullptr) {
     paging_free_directory(root);
     return fail(Errno::kENOMEM);
   }
-  WriteGuard guard(space->lock_);
-  space->regions_ = std::move(regions);
+  MutexGuard list_guard(list_lock());
+  space->enter_list_locked();
   return RefPtr<AddressSpace>::adopt(space);
 }
 

@@ -183,7 +183,13 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
   friend void for_each_address_space(void* context,
                                      void (*visit)(void* context, AddressSpace& space));
 
-  explicit AddressSpace(PhysAddr root);
+  // Takes `root` over. The space is in no list yet: truncation does not find it.
+  AddressSpace(PhysAddr root, RefPtr<RegionMap> regions);
+
+  // Of the list of all address spaces: comes before every lock_ (lib/lock_order.h). A space that is
+  // in the list takes it when it ends, so the last reference must not be dropped under a lock_.
+  static Mutex& list_lock();
+  void enter_list_locked() REQUIRES(list_lock());
 
   // Makes regions_ this space's own (copies the shared map). ENOMEM.
   Result<void> exclusive_regions_locked() REQUIRES(lock_);

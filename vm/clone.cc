@@ -43,6 +43,10 @@ Result<void> drop_special_pages(const RegionMap& parent, PhysAddr child_root) {
 }  // namespace
 
 Result<RefPtr<AddressSpace>> AddressSpace::fork() {
+  RefPtr<AddressSpace> child;  // ends after the guards, where the rest fails
+  // A truncation of a file that is mapped here comes either before this fork or after it: it finds
+  // the child too.
+  MutexGuard list_guard(list_lock());
   WriteGuard guard(lock_);
   TRY_ASSIGN(RefPtr<RegionMap> child_regions, regions_for_child(regions_));
   // One addition, whatever the regions are.
@@ -54,14 +58,13 @@ Result<RefPtr<AddressSpace>> AddressSpace::fork() {
   if (child_root.is_null()) {
     return fail(Errno::kENOMEM);
   }
-  auto* child = new (std::nothrow) AddressSpace(child_root);
-  if (child == nullptr) {
+  child = RefPtr<AddressSpace>::adopt(new (std::nothrow)
+                                          AddressSpace(child_root, std::move(child_regions)));
+  if (!child) {
     paging_free_directory(child_root);
     return fail(Errno::kENOMEM);
   }
-  RefPtr<AddressSpace> result = RefPtr<AddressSpace>::adopt(child);
   WriteGuard child_guard(child->lock_);
-  child->regions_ = std::move(child_regions);
   child->charge_ = std::move(charge);
   child->limits_ = limits_;
   child->layout_ = layout_;
@@ -73,7 +76,8 @@ Result<RefPtr<AddressSpace>> AddressSpace::fork() {
       return fail(dropped.error());
     }
   }
-  return result;
+  child->enter_list_locked();
+  return child;
 }
 
 }  // namespace holstein

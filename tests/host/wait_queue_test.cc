@@ -112,5 +112,34 @@ TEST(Mutex, ManyThreadsGetItInTurn) {
   EXPECT_EQ(counter, kThreads * kRounds);
 }
 
+TEST(LockOrderDeathTest, ASleepingLockAgainstTheOrderIsReportedAtTheFirstTry) {
+  Mutex list(LockRank::kAddressSpaceList);
+  RwMutex space(LockRank::kAddressSpace);
+  RwMutex child(LockRank::kAddressSpace);
+  {
+    MutexGuard list_guard(list);
+    WriteGuard guard(space);
+    WriteGuard child_guard(child);  // of one rank: the parent's before the child's
+  }
+  EXPECT_DEATH(
+      {
+        WriteGuard guard(space);
+        MutexGuard list_guard(list);
+      },
+      "lock order: sleeping lock of rank 23 taken while rank 24 is held");
+  EXPECT_DEATH(
+      {
+        ReadGuard guard(space);
+        MutexGuard list_guard(list);
+      },
+      "lock order: sleeping lock of rank 23 taken while rank 24 is held");
+  // Given back in any order, they are forgotten.
+  list.lock();
+  space.lock_shared();
+  list.unlock();
+  space.unlock_shared();
+  MutexGuard list_guard(list);
+}
+
 }  // namespace
 }  // namespace holstein

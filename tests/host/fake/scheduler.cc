@@ -20,6 +20,7 @@ struct FakeThread {
   bool signal = false;
   bool fatal_signal = false;
   std::uint64_t blocks = 0;
+  HeldSleepingLocks held_locks;
   void (*interrupt)(void* context) = nullptr;
   void* interrupt_context = nullptr;
 };
@@ -119,6 +120,8 @@ bool wait_is_interrupted(Sleep sleep) {
   }
   return false;
 }
+
+HeldSleepingLocks& held_sleeping_locks() { return this_thread.held_locks; }
 
 void reschedule_if_needed() { HOLSTEIN_ASSERT(spinlocks_held() == 0); }
 
