@@ -5,6 +5,7 @@
 #include "vm/huge_page.h"
 #include "vm/kmalloc.h"
 #include "vm/memory_map.h"
+#include "vm/paging.h"
 
 namespace holstein {
 namespace {
@@ -28,6 +29,9 @@ Result<void> generate_meminfo(String& to) {
   const std::uint64_t total = frames.total_frames - frames.reserved_frames;
   const std::uint64_t anonymous =
       frames.user_frames - frames.table_frames - frames.page_cache_frames;
+  // As on Linux, the tables of the kernel's own mappings, which stay for good, are no part of
+  // VmallocUsed.
+  const std::uint64_t kernel_tables = paging_kernel_tables_made();
   const MeminfoLine lines[] = {
       {"MemTotal", to_kib(total)},
       {"MemFree", to_kib(frames.free_frames)},
@@ -63,7 +67,7 @@ Result<void> generate_meminfo(String& to) {
       {"CommitLimit", to_kib(commit_limit_pages())},
       {"Committed_AS", to_kib(committed_pages())},
       {"VmallocTotal", 34359738367},
-      {"VmallocUsed", to_kib(frames.kernel_frames - frames.slab_frames)},
+      {"VmallocUsed", to_kib(frames.kernel_frames - frames.slab_frames - kernel_tables)},
       {"VmallocChunk", 0},
   };
   for (const MeminfoLine& line : lines) {

@@ -14,48 +14,12 @@ namespace holstein {
 
 namespace {
 
-// Stacks of dead threads, the first word of each pointing at the next.
-constexpr unsigned kCachedStacks = 16;
-constinit SpinLock stack_lock{LockRank::kRunQueue};
-constinit void* cached_stacks = nullptr;
-constinit unsigned cached_stack_count = 0;
-
 constinit std::atomic<std::uint32_t> threads_alive = 0;
 constinit std::atomic<std::uint64_t> threads_ever = 0;
 
 constexpr std::size_t kFpuAlign = 64;
 
 }  // namespace
-
-void* allocate_kernel_stack() {
-  {
-    SpinGuard guard(stack_lock);
-    if (cached_stacks != nullptr) {
-      void* stack = cached_stacks;
-      std::memcpy(&cached_stacks, stack, sizeof(cached_stacks));
-      --cached_stack_count;
-      return stack;
-    }
-  }
-  void* stack = kmalloc_guarded(kKernelStackBytes);
-  if (stack != nullptr) {
-    heap_label_guarded(stack, "kernel stack");
-  }
-  return stack;
-}
-
-void free_kernel_stack(void* stack) {
-  {
-    SpinGuard guard(stack_lock);
-    if (cached_stack_count < kCachedStacks) {
-      std::memcpy(stack, &cached_stacks, sizeof(cached_stacks));
-      cached_stacks = stack;
-      ++cached_stack_count;
-      return;
-    }
-  }
-  kfree_guarded(stack);
-}
 
 Thread::Thread() : sleep_timer(sleep_timer_function(), this) {
   scheduling.thread = this;
@@ -68,9 +32,7 @@ Thread::~Thread() {
   threads_alive.fetch_sub(1, std::memory_order_relaxed);
   sleep_timer.stop();
   kfree(context.fpu);
-  if (stack != nullptr) {
-    free_kernel_stack(stack);
-  }
+  kfree_guarded(stack);
 }
 
 std::uint32_t thread_count() { return threads_alive.load(std::memory_order_relaxed); }
@@ -96,10 +58,12 @@ Result<void> Thread::allocate_user_state() {
 }
 
 Result<void> Thread::allocate_stack() {
-  stack = allocate_kernel_stack();
+  // The heap keeps the stacks of dead threads mapped for the next ones, until memory is short.
+  stack = kmalloc_guarded_uncleared(kKernelStackBytes);
   if (stack == nullptr) {
     return fail(Errno::kENOMEM);
   }
+  heap_label_guarded(stack, "kernel stack");
   return {};
 }
 

@@ -159,10 +159,6 @@ KernelTimer::Expire sleep_timer_function();
 // At each tick of a running thread: interval timers and limits of CPU time. In an interrupt.
 void check_process_cpu_timers(Thread& thread);
 
-// Kernel stacks, kept for reuse.
-void* allocate_kernel_stack();
-void free_kernel_stack(void* stack);
-
 // exit(2): ends the current thread with `status` as wait4 gives it.
 [[noreturn]] void exit_thread(std::int32_t status);
 // exit_group(2): ends the current process.

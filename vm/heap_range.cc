@@ -50,8 +50,12 @@ std::uint64_t HeapRange::take(std::uint64_t pages) {
   if (pages == 0 || count > limit || pages > kMaxPages) {
     return 0;
   }
-  std::uint64_t first = find(cursor_, limit, count);
-  if (first == limit) {
+  const std::uint64_t usual = std::min(limit, kUsualPages);
+  std::uint64_t first = cursor_ < usual ? find(cursor_, usual, count) : usual;
+  if (first == usual) {
+    first = find(0, usual, count);
+  }
+  if (first == usual) {
     first = find(0, limit, count);
     if (first == limit) {
       return 0;

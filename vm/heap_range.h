@@ -1,6 +1,9 @@
 // The heap's window of kernel addresses, handed out in pages: a bitmap and a cursor that goes
 // round, so that a freed range is not handed out again at once and a stale pointer into it faults.
 //
+// The cursor goes round in the first 64 MiB as long as there is room: page tables are made where it
+// comes by for the first time, and stay.
+//
 // Every range has an unmapped page below it, which is part of what it takes from the window; the
 // page above it is the one below its neighbour, or the window's last, which is never handed out.
 #pragma once
@@ -30,6 +33,7 @@ class HeapRange {
 
  private:
   static constexpr std::uint64_t kBits = 64;
+  static constexpr std::uint64_t kUsualPages = (64ULL << 20) >> kPageShift;
 
   bool is_used(std::uint64_t page) const { return (used_[page / kBits] >> page % kBits & 1) != 0; }
   void set_used(std::uint64_t first, std::uint64_t count, bool used);

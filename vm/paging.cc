@@ -1,5 +1,7 @@
 #include "vm/paging.h"
 
+#include <atomic>
+
 #include "lib/errno.h"
 #include "lib/panic.h"
 #include "lib/spinlock.h"
@@ -16,6 +18,9 @@ constinit std::uint16_t kernel_slots[kEntriesPerTable - kUserRootEntries] = {};
 constinit unsigned kernel_slot_count = 0;
 // Serialises changes of the kernel half's tables.
 constinit SpinLock kernel_tables_lock{LockRank::kTable};
+// Tables that were made for single kernel pages. They are never given back: what is mapped there
+// next needs them again.
+constinit std::atomic<std::uint64_t> kernel_tables_made = 0;
 
 int error(Errno value) { return static_cast<int>(to_return_value(value)); }
 
@@ -41,6 +46,7 @@ Entry* kernel_entry(VirtAddr address, bool create) {
       }
       clear_frame(created);
       entry = Entry(created, PAGE_PRESENT | PAGE_WRITABLE);
+      kernel_tables_made.fetch_add(1, std::memory_order_relaxed);
     }
     if (entry.is_huge()) {
       return nullptr;
@@ -86,6 +92,10 @@ void paging_set_kernel_directory(PhysAddr kernel_root) {
       kernel_slots[kernel_slot_count++] = static_cast<std::uint16_t>(index);
     }
   }
+}
+
+std::uint64_t paging_kernel_tables_made() {
+  return kernel_tables_made.load(std::memory_order_relaxed);
 }
 
 PhysAddr paging_kernel_directory() { return kernel_directory; }

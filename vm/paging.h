@@ -39,6 +39,8 @@ PhysAddr paging_get_physical(VirtAddr virtual_address);
 // root entry of the kernel half that will ever be used must be present in it.
 void paging_set_kernel_directory(PhysAddr kernel_root);
 PhysAddr paging_kernel_directory();
+// Frames that paging_map_page() has taken for tables of the kernel half; they stay for good.
+std::uint64_t paging_kernel_tables_made();
 
 // An empty user half and the kernel's half; null when memory is out.
 PhysAddr paging_create_directory();

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "tests/host/fake/heap_arena.h"
 #include "vm/frame.h"
 #include "vm/guarded.h"
+#include "vm/heap_range.h"
 #include "vm/kmalloc.h"
 #include "vm/paging.h"
 #include "vm/slab.h"
@@ -101,6 +103,30 @@ TEST(GuardedTest, WindowIsUsedToItsEndAndComesBack) {
   EXPECT_NE(all, nullptr);
   kfree_guarded(all);
   EXPECT_EQ(kmalloc_guarded_uncleared((pages - 1) << kPageShift), nullptr);
+}
+
+TEST(HeapRangeTest, AddressesAreReusedLateButNotSpreadOverTheWindow) {
+  constexpr std::uint64_t kStart = kHeapWindowStart;
+  constexpr std::uint64_t kUsualBytes = 64ULL << 20;
+  const auto range = std::make_unique<HeapRange>();
+  range->init(kStart, kStart + (256ULL << 20));
+  std::uint64_t last = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    const std::uint64_t block = range->take(8);
+    ASSERT_GT(block, kStart);
+    ASSERT_LE(block + 8 * kPageSize, kStart + kUsualBytes);
+    ASSERT_NE(block, last);
+    last = block;
+    range->give_back(block, 8);
+  }
+  // Where there is no room, the rest of the window is used as well.
+  const std::uint64_t large = range->take((48ULL << 20) >> kPageShift);
+  const std::uint64_t beyond = range->take((48ULL << 20) >> kPageShift);
+  EXPECT_LT(large, kStart + kUsualBytes);
+  EXPECT_GE(beyond + (48ULL << 20), kStart + kUsualBytes);
+  range->give_back(large, (48ULL << 20) >> kPageShift);
+  EXPECT_LT(range->take(8), kStart + kUsualBytes);
+  range->give_back(beyond, (48ULL << 20) >> kPageShift);
 }
 
 TEST(GuardedDeathTest, WrongFreesAreCaught) {
