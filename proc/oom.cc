@@ -1,61 +1,92 @@
 #include "proc/oom.h"
 
-#include <algorithm>
 #include <atomic>
-#include <new>
 
 #include "fs/mount.h"
 #include "lib/log.h"
 #include "lib/panic.h"
+#include "proc/oom_choice.h"
 #include "proc/process.h"
 #include "proc/thread.h"
+#include "vm/kmalloc.h"
 
 namespace holstein {
 
 namespace {
 
-constexpr int kNeverKill = -1000;  // oom_score_adj
-
 struct Victim {
   RefPtr<Process> process;
   std::uint64_t pages = 0;
-  std::int64_t score = 0;
 };
-
-// Resident and page-table pages, moved by oom_score_adj in thousandths of all memory, as Linux
-// does.
-std::int64_t score_of(std::uint64_t pages, int adjustment) {
-  const auto total = static_cast<std::int64_t>(frame_get_total_memory() / kPageSize);
-  return std::max<std::int64_t>(static_cast<std::int64_t>(pages) + adjustment * total / 1000, 1);
-}
 
 bool is_ending(Process& process) {
   SpinGuard guard(process.signal_lock);
   return process.group_exit;
 }
 
-Victim choose_victim(bool& someone_is_ending) {
+// Since when it is known that `process` ends: from now on if nobody saw it before.
+std::uint64_t awaited_since(Process& process, std::uint64_t now) {
+  std::uint64_t since = 0;
+  return process.awaited_since_ns.compare_exchange_strong(since, now) ? now : since;
+}
+
+// `process` ends, and everybody has waited long enough for it.
+bool is_overdue(Process& process, std::uint64_t now) {
+  return is_ending(process) && now - awaited_since(process, now) >= OomChoice::kPatienceNs;
+}
+
+void report_overdue(Process& process) {
+  if (!process.is_reported_overdue.exchange(true)) {
+    log(LogLevel::kWarning,
+        "out of memory: process %d was to end and has not: no longer waited for", process.pid());
+  }
+}
+
+Victim choose_victim(OomChoice& choice, std::uint64_t now) {
   Victim victim;
   for (RefPtr<Process> process = next_process(1); process;
        process = next_process(process->pid() + 1)) {
-    const int adjustment = process->oom_score_adjustment.load();
     const RefPtr<AddressSpace> space = process->space();
-    if (!space || process.get() == init_process() || adjustment == kNeverKill) {
+    if (!space || process.get() == init_process()) {
       continue;
     }
-    if (is_ending(*process)) {
-      someone_is_ending = true;
-      continue;
+    OomCandidate candidate{.adjustment = process->oom_score_adjustment.load(),
+                           .is_ending = is_ending(*process)};
+    if (candidate.is_ending) {
+      candidate.ending_since_ns = awaited_since(*process, now);
+    } else {
+      const AddressSpaceStats stats = space->stats();
+      candidate.pages =
+          stats.resident_anonymous_pages + stats.resident_file_pages + stats.table_pages;
     }
-    const AddressSpaceStats stats = space->stats();
-    const std::uint64_t pages =
-        stats.resident_anonymous_pages + stats.resident_file_pages + stats.table_pages;
-    const std::int64_t score = score_of(pages, adjustment);
-    if (!victim.process || score > victim.score) {
-      victim = {.process = process, .pages = pages, .score = score};
+    switch (choice.consider(candidate)) {
+      case OomVerdict::kBest:
+        victim = {.process = process, .pages = candidate.pages};
+        break;
+      case OomVerdict::kOverdue:
+        report_overdue(*process);
+        break;
+      case OomVerdict::kNotBest:
+      case OomVerdict::kEnding:
+        break;
     }
   }
   return victim;
+}
+
+// The pages of processes that have ended are just coming back. Not for ever, either: others may end
+// all the time while the one that needs memory gets none of it.
+bool released_memory_is_due(std::uint64_t now) {
+  static constinit std::atomic<std::uint64_t> since_ns = 0;
+  if (!address_space_is_being_released()) {
+    since_ns.store(0);
+    return false;
+  }
+  std::uint64_t since = 0;
+  if (since_ns.compare_exchange_strong(since, now)) {
+    return true;
+  }
+  return now - since < OomChoice::kPatienceNs;
 }
 
 // Init finds no memory and there is nobody to end: caches of the kernel may come back, and a
@@ -97,13 +128,21 @@ void kill_process(Process& victim) {
 bool handle_out_of_memory(const char* reason) {
   Thread& thread = current_thread();
   Process& current = *thread.process;
-  if (fatal_signal_pending()) {
-    return false;  // on its way out already
+  const std::uint64_t now = port::monotonic_ns();
+  // On its way out: what the exit itself could not get in time, it goes without.
+  if (fatal_signal_pending() || is_overdue(current, now)) {
+    return false;
   }
-  bool someone_is_ending = false;
-  const Victim victim = choose_victim(someone_is_ending);
+  // Spare pages that the allocator could not take back by itself.
+  if (slab_shrink_caches() != 0) {
+    return true;
+  }
+  OomChoice choice(frame_get_total_memory() / kPageSize, now);
+  const Victim victim = choose_victim(choice, now);
+  const bool is_init = &current == init_process();
   // Whoever is ending gives memory back soon: let it.
-  if (someone_is_ending && &current != init_process()) {
+  if (released_memory_is_due(now) ||
+      (choice.someone_is_ending() && (!is_init || !victim.process))) {
     scheduler_yield();
     return !fatal_signal_pending();
   }
@@ -113,11 +152,7 @@ bool handle_out_of_memory(const char* reason) {
     return !fatal_signal_pending();
   }
   if (!victim.process) {
-    if (someone_is_ending) {
-      scheduler_yield();
-      return true;
-    }
-    if (&current == init_process()) {
+    if (is_init) {
       return wait_for_init(reason);
     }
     log(LogLevel::kError, "out of memory (%s): nothing can be killed", reason);
@@ -126,14 +161,14 @@ bool handle_out_of_memory(const char* reason) {
     begin_group_exit_locked(current, signaled_status(kSigKill));
     return false;
   }
-  char name[kNameBytes];
+  char name[kNameBytes] = {};
   if (const RefPtr<Thread> leader = leader_of(*victim.process); leader) {
     leader->get_name(name);
   }
   log(LogLevel::kWarning,
       "out of memory (%s in process %d): killed process %d (%.15s), %lu KiB resident, score %ld",
       reason, current.pid(), victim.process->pid(), name, victim.pages * (kPageSize / 1024),
-      victim.score);
+      choice.best_score());
   kill_process(*victim.process);
   if (victim.process.get() != &current) {
     scheduler_yield();

@@ -161,6 +161,10 @@ class Process : public RefCounted<Process>,
   std::atomic<std::uint32_t> personality = 0;
   std::atomic<bool> dumpable = true;
   std::atomic<int> oom_score_adjustment = 0;  // -1000 to 1000
+  // Monotonic time at which somebody who needs memory first saw that the process is ending; 0: not
+  // yet. And whether the log says already that it takes too long.
+  std::atomic<std::uint64_t> awaited_since_ns = 0;
+  std::atomic<bool> is_reported_overdue = false;
   // Allocation failures that a test asked for strike here. Forks inherit it.
   std::atomic<bool> allocations_may_fail = false;
 

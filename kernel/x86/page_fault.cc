@@ -200,11 +200,8 @@ void kernel_page_fault(UserRegisters& registers, std::uint64_t error_code, std::
   if (space != nullptr) {
     sti();
     FaultOutcome outcome = space->handle_fault(VirtAddr(address), access_of(error_code));
-    // Not for ever: this thread may hold the lock that a process needs in order to end.
-    constexpr unsigned kMostAttempts = 64;
-    for (unsigned i = 0; i < kMostAttempts && outcome == FaultOutcome::kOutOfMemory &&
-                         handle_out_of_memory("system call");
-         ++i) {
+    // Ends: either memory comes back, or this process is the one that has to go.
+    while (outcome == FaultOutcome::kOutOfMemory && handle_out_of_memory("system call")) {
       outcome = space->handle_fault(VirtAddr(address), access_of(error_code));
     }
     cli();
