@@ -23,7 +23,7 @@ _CONTEXT_LINES = 5
 
 
 def _seeds() -> list[int]:
-    first, _, last = os.environ.get("HOLSTEIN_TRACE_SEEDS", "1-60").partition("-")
+    first, _, last = os.environ.get("HOLSTEIN_TRACE_SEEDS", "1-12").partition("-")
     return list(range(int(first), int(last or first) + 1))
 
 

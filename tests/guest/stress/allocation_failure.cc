@@ -3,7 +3,9 @@
 // the same with all allocations from the Nth on. After each run the kernel checks its invariants,
 // and everything it had given out must be back.
 //
-//   allocation_failure [SCENARIO...]
+//   allocation_failure [--stride N] [SCENARIO...]
+//
+// --stride N tries only every Nth allocation, for a look in a fraction of the time.
 //
 // Needs /proc/holstein of a debug kernel. Status 0: nothing was found; 1: something was, and is
 // printed; 77: no such kernel.
@@ -34,6 +36,7 @@ constexpr int kMostFindings = 40;
 enum class Failures { kOne, kAllFromThere };
 
 int findings = 0;
+long stride = 1;
 
 void report(const char* scenario, long nth, Failures failures, const std::string& text) {
   ++findings;
@@ -193,7 +196,7 @@ void run_scenario(const FailureScenario& scenario, Failures failures) {
   long refused = 0;
   long killed = 0;
   long nth = 1;
-  for (; nth < kMostRequests && findings < kMostFindings; ++nth) {
+  for (; nth < kMostRequests && findings < kMostFindings; nth += stride) {
     const long failed = run_once(scenario, nth, failures, status);
     if (failed == -1) {
       report(scenario.name, nth, failures, "the tester itself was hit");
@@ -208,9 +211,9 @@ void run_scenario(const FailureScenario& scenario, Failures failures) {
     }
     ++(WIFSIGNALED(status) ? killed : WEXITSTATUS(status) == 0 ? worked : refused);
   }
-  std::printf("%s%s: %ld allocations; %ld runs refused, %ld killed, %ld worked all the same\n",
-              scenario.name, failures == Failures::kOne ? "" : " (all that follow)", nth - 1,
-              refused, killed, worked);
+  std::printf("%s%s: %ld failures; %ld runs refused, %ld killed, %ld worked all the same\n",
+              scenario.name, failures == Failures::kOne ? "" : " (all that follow)",
+              refused + killed + worked, refused, killed, worked);
   std::fflush(stdout);
 }
 
@@ -231,6 +234,14 @@ bool is_wanted(const char* name, char** words) {
 int main(int count, char** words) {
   if (count == 2 && std::strcmp(words[1], kExecutedWord) == 0) {
     return run_executed();
+  }
+  if (count > 2 && std::strcmp(words[1], "--stride") == 0) {
+    stride = std::atol(words[2]);
+    words += 2;
+  }
+  if (stride < 1) {
+    std::fputs("usage: allocation_failure [--stride N] [SCENARIO...]\n", stderr);
+    return 2;
   }
   if (access(kKnob, W_OK) != 0) {
     std::puts("SKIPPED: needs a debug kernel of Holstein");
