@@ -146,11 +146,6 @@ bool handle_out_of_memory(const char* reason) {
     scheduler_yield();
     return !fatal_signal_pending();
   }
-  // Nor is anybody killed while the memory of somebody who has ended comes back.
-  if (address_space_is_being_released()) {
-    scheduler_yield();
-    return !fatal_signal_pending();
-  }
   if (!victim.process) {
     if (is_init) {
       return wait_for_init(reason);
