@@ -92,6 +92,10 @@ class MatrixTest(unittest.TestCase):
         for name, output in (("Linux", self.linux_output), ("Holstein", self.guest_output)):
             self.assertEqual([line for line in output.splitlines() if _NEVER.search(line)], [], name)
 
+    def test_no_kernel_address_or_freed_memory_comes_out(self):
+        self.assertEqual([line for line in self.guest_output.splitlines()
+                          if line.startswith("KERNEL WORD")], [])
+
     def test_outcomes_are_those_of_linux(self):
         unlisted = []
         used = set()

@@ -139,6 +139,7 @@ struct Report {
   bool intact;
   bool changed;
   long result;
+  std::uint64_t kernel_word;  // in what the call wrote; 0: none
 };
 Report* report;
 
@@ -251,6 +252,7 @@ std::string subject_bytes(const Case& test) {
   report->result = result;
   report->intact = surroundings_intact(test.kind, pointer, bytes.size());
   report->changed = object_changed(test.kind, pointer, bytes);
+  report->kernel_word = kernel_word_in(test.kind, pointer, bytes);
   report->returned = true;
   // What the call started ends before its parent does, and its end writes nothing to us.
   while (waitpid(-1, nullptr, __WALL) > 0) {
@@ -313,6 +315,11 @@ void try_case(const Case& test, int backing) {
                                                     : "arg" + std::to_string(test.target.index);
   std::printf("%s %s %s %s: %s\n", name.c_str(), argument.c_str(), test.kind.name,
               kStateNames[static_cast<int>(test.state)], outcome.c_str());
+  // Random bytes may look like anything.
+  if (report->kernel_word != 0 && test.row.name != "getrandom") {
+    std::printf("KERNEL WORD %#lx after %s %s %s\n", report->kernel_word, name.c_str(),
+                argument.c_str(), test.kind.name);
+  }
 }
 
 // ---- All cases ----------------------------------------------------------------------------------

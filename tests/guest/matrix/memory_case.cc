@@ -241,6 +241,32 @@ bool object_changed(const PointerKind& kind, const Pointer& pointer, const std::
          0;
 }
 
+bool is_kernel_word(std::uint64_t word) {
+  constexpr std::uint64_t kFreedFrame = 0xfeedf4eefeedf4ee;  // vm/frame_debug.h
+  return (word >= 0xffff800000000000 && word < 0xffffc00000000000) ||
+         (word >= 0xffffffff80000000 && word < 0xfffffffffffff000) || word == kFreedFrame;
+}
+
+std::uint64_t kernel_word_in(const PointerKind& kind, const Pointer& pointer,
+                             const std::string& object) {
+  const std::size_t readable = readable_bytes(kind);
+  if (pointer.address < kArena || pointer.address >= kArena + readable) {
+    return 0;
+  }
+  const std::size_t offset = pointer.address - kArena;
+  const std::size_t bytes = std::min(object.size(), readable - offset);
+  for (std::size_t at = 0; at + sizeof(std::uint64_t) <= bytes; at += 4) {
+    std::uint64_t now = 0;
+    std::uint64_t before = 0;
+    std::memcpy(&now, arena() + offset + at, sizeof(now));
+    std::memcpy(&before, object.data() + at, sizeof(before));
+    if (now != before && is_kernel_word(now)) {
+      return now;
+    }
+  }
+  return 0;
+}
+
 bool arena_intact(const PointerKind& kind, const Pointer& pointer, const std::string& object) {
   static unsigned char expected[kArenaBytes];
   draw(expected, kind, pointer.address - kArena, object);

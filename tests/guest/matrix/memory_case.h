@@ -56,6 +56,13 @@ Pointer place(const PointerKind& kind, State state, const std::string& object,
 bool surroundings_intact(const PointerKind& kind, const Pointer& pointer, std::size_t object_bytes);
 // Did the call change the part of the object that lies in the arena? After surroundings_intact().
 bool object_changed(const PointerKind& kind, const Pointer& pointer, const std::string& object);
+// A word of the object, or 0, that looks like the kernel's: see is_kernel_word(). After
+// surroundings_intact().
+std::uint64_t kernel_word_in(const PointerKind& kind, const Pointer& pointer,
+                             const std::string& object);
+// An address of the kernel's image or direct map, or what its debug build fills free memory with.
+bool is_kernel_word(std::uint64_t word);
+
 // Are all bytes as place() left them?
 bool arena_intact(const PointerKind& kind, const Pointer& pointer, const std::string& object);
 
