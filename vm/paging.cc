@@ -5,6 +5,7 @@
 #include "lib/errno.h"
 #include "lib/panic.h"
 #include "lib/spinlock.h"
+#include "vm/huge_page.h"
 #include "vm/port.h"
 #include "vm/table_share.h"
 #include "vm/tlb.h"
@@ -59,13 +60,20 @@ Entry* kernel_entry(VirtAddr address, bool create) {
 // What a directory owns alone, up to some limit.
 struct OwnedTables {
   unsigned tables = 0;
-  unsigned pages = 0;  // that the page tables among them map
+  unsigned pages = 0;  // that the page tables among them map, and what huge pages compare to
   bool are_many() const { return tables > 16 || pages > 512; }
 };
+
+// To give back a huge page takes as many instructions as about this many small ones.
+constexpr unsigned kPagesLikeHugePage = 64;
 
 // Counts the tables below `table` that nobody else owns. False: there are many.
 bool count_owned_tables(PhysAddr table, unsigned level, OwnedTables& owned) {
   return for_each_present(table, [level, &owned](Entry& entry, unsigned) {
+    if (entry.is_huge()) {
+      owned.pages += huge_page_owners(entry.target()) == 1 ? kPagesLikeHugePage : 0;
+      return !owned.are_many();
+    }
     if (is_leaf(entry, level) ||
         frame_of(entry.target()).refs.load(std::memory_order_relaxed) > 1) {
       return true;

@@ -148,6 +148,21 @@ TEST_F(HugePageTest, WithTheOthersGoneItIsWrittenAsAWholeAgain) {
   leave();
 }
 
+TEST_F(HugePageTest, ManyThatNobodyElseHasAreLongToRelease) {
+  RefPtr<AddressSpace> one = filled(1);
+  EXPECT_FALSE(one->is_long_to_release());
+  leave();
+  one = {};
+  RefPtr<AddressSpace> parent = filled(16);
+  EXPECT_TRUE(parent->is_long_to_release());
+  RefPtr<AddressSpace> child = parent->fork().value();
+  EXPECT_FALSE(parent->is_long_to_release());  // the child keeps them
+  EXPECT_FALSE(child->is_long_to_release());
+  child = {};
+  EXPECT_TRUE(parent->is_long_to_release());
+  leave();
+}
+
 TEST_F(HugePageTest, AFrameOfASplitPageOutlivesTheWhole) {
   RefPtr<AddressSpace> parent = filled(1);
   const std::uint64_t free_before = frame_get_free_memory();
