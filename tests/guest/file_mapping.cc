@@ -155,6 +155,43 @@ TEST_F(FileMapping, TruncationOfAFileThatSeveralProcessesMapReachesAll) {
   EXPECT_TRUE(exited_with(0, child.wait()));
 }
 
+TEST_F(FileMapping, PrivateOnesSharedByAForkFollowTheFileUntilWrittenAndEndWithIt) {
+  Mapping memory(3 * kPage, kReadWrite, MAP_PRIVATE, file_);
+  memory[0] = 'X';  // a copy before the fork: both sides have it
+  EXPECT_EQ(memory[kPage], 'b');
+  Gate changed;
+  Gate looked;
+  Gate truncated;
+  Child child([&] {
+    memory[2 * kPage] = 'Y';  // a copy after the fork: its own
+    changed.wait();
+    REQUIRE(memory[0] == 'X');
+    REQUIRE(memory[kPage] == 'N');
+    REQUIRE(memory[2 * kPage] == 'Y');
+    REQUIRE(memory[2 * kPage + 1] == 'c');
+    looked.open();
+    truncated.wait();
+    REQUIRE(memory[0] == 'X');
+    REQUIRE(fault_of([&] { read_byte(memory.page(1)); }).signal == SIGBUS);
+    REQUIRE(fault_of([&] { write_byte(memory.page(1), 1); }).signal == SIGBUS);
+    REQUIRE(fault_of([&] { read_byte(memory.page(2)); }).signal == SIGBUS);
+  });
+  for (const off_t offset : {off_t{0}, off_t{kPage}, off_t{2 * kPage} + 1}) {
+    ASSERT_EQ(pwrite(file_, offset == off_t{2 * kPage} + 1 ? "c" : "N", 1, offset), 1);
+  }
+  changed.open();
+  EXPECT_EQ(memory[0], 'X');
+  EXPECT_EQ(memory[kPage], 'N');
+  EXPECT_EQ(memory[2 * kPage], 'c');
+  looked.wait();
+  ASSERT_EQ(ftruncate(file_, kPage), 0);
+  truncated.open();
+  EXPECT_EQ(memory[0], 'X');
+  EXPECT_EQ(fault_of([&] { read_byte(memory.page(1)); }).signal, SIGBUS);
+  EXPECT_EQ(fault_of([&] { read_byte(memory.page(2)); }).signal, SIGBUS);
+  EXPECT_TRUE(exited_with(0, child.wait()));
+}
+
 TEST_F(FileMapping, OpenWithTruncIsATruncationAsWell) {
   Mapping memory(kPage, PROT_READ, MAP_SHARED, file_);
   EXPECT_EQ(memory[0], 'a');

@@ -11,36 +11,10 @@
 
 #include "tests/guest/memory.h"
 #include "tests/guest/processes.h"
+#include "tests/guest/table_ranges.h"
 
 namespace holstein::guest {
 namespace {
-
-// Two gigabytes of addresses that begin at a multiple of 1 GiB, with a few pages in use.
-constexpr std::size_t kSpan = 2 * kGiB;
-
-// The pages in use: both sides of the borders of tables and of the directories above.
-constexpr std::size_t kUsed[] = {
-    0,          kPage,        kTable - kPage, kTable,       kTable + kPage, 2 * kTable - kPage,
-    2 * kTable, kGiB - kPage, kGiB,           kGiB + kPage, kGiB + kTable,  kSpan - kPage,
-};
-
-struct Range {
-  const char* name;
-  std::size_t start;
-  std::size_t end;
-};
-
-constexpr Range kRanges[] = {
-    {"OnePageInATable", kPage, 2 * kPage},
-    {"FirstPageOfATable", kTable, kTable + kPage},
-    {"LastPageOfATable", 2 * kTable - kPage, 2 * kTable},
-    {"ExactlyOneTable", kTable, 2 * kTable},
-    {"StraddlingTwoTables", kTable - kPage, kTable + kPage},
-    {"MoreThanATable", kTable - kPage, 2 * kTable + kPage},
-    {"ExactlyOneGigabyte", kGiB, 2 * kGiB},
-    {"StraddlingTwoGigabytes", kGiB - kPage, kGiB + kPage},
-    {"Everything", 0, kSpan},
-};
 
 enum class After { kGone, kInaccessible, kReadOnly, kZero, kZeroOrSame, kSame };
 
@@ -117,9 +91,7 @@ class OnOneSide : public testing::TestWithParam<std::tuple<Operation, Range>> {
 
   static const Operation& operation() { return std::get<0>(GetParam()); }
   static const Range& range() { return std::get<1>(GetParam()); }
-  static bool in_range(std::size_t offset) {
-    return offset >= range().start && offset < range().end;
-  }
+  static bool in_range(std::size_t offset) { return range().has(offset); }
 
   void fill_used(unsigned seed) {
     for (std::size_t offset : kUsed) {
