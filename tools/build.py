@@ -26,6 +26,7 @@ _KERNELS = {"opt": ("//kernel:kernel_opt", "kernel/kernel_opt.elf"),
 _LOADER = ("//efi_loader:bootx64", "efi_loader/BOOTX64.EFI")
 _INIT = ("//proc/init:holstein-init", "proc/init/holstein-init")
 _FORK_REPORT = ("//tools/inside:fork-report", "tools/inside/fork-report")
+_BENCH = [("//bench:bench", "bench/bench"), ("//bench:small", "bench/small")]
 MODES = tuple(_KERNELS)
 
 _PROGRESS_LINE = re.compile(r"^(\[[\d,]+ / [\d,]+\]|Loading:|Analyzing:)")
@@ -49,6 +50,13 @@ def build_with_fork_report(mode: str) -> tuple[BootFiles, Path]:
     *boot, report = _build(f"build-{mode}-fork-report", mode,
                            [_KERNELS[mode], _LOADER, _INIT, _FORK_REPORT])
     return BootFiles(*boot), report
+
+
+def build_with_bench(mode: str) -> tuple[BootFiles, Path, Path]:
+    """The same, the program that `bench` runs on each system, and the one that that one runs."""
+    *boot, program, small = _build(f"build-{mode}-bench", mode,
+                                   [_KERNELS[mode], _LOADER, _INIT, *_BENCH])
+    return BootFiles(*boot), program, small
 
 
 def _build(name: str, mode: str, targets: list[tuple[str, str]]) -> list[Path]:

@@ -9,6 +9,8 @@ from tools import accelerator, build, fuzz_command, packages, standard_streams
 from tools.errors import USAGE, CommandError
 from tools.terminal import ESCAPE_HELP
 
+from bench import options as bench_options
+
 _SIZE = re.compile(r"^(\d+)([KMGT]?)(i?B)?$", re.IGNORECASE)
 _UNITS = {"": 1 << 20, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _LEAST_MEMORY_BYTES = 32 << 20
@@ -238,6 +240,12 @@ def make_parser(prog: str = "./holstein") -> argparse.ArgumentParser:
     fuzz.add_argument("--batch", type=int, default=0, metavar="N",
                       help="syscalls: begin with this batch of calls")
     fuzz.add_argument("--replay", metavar="FILE", help="run one input again, and end")
+    bench = commands.add_parser(
+        "bench", help="compare with Linux, side by side", formatter_class=formatter,
+        allow_abbrev=False, usage=f"{prog} bench [OPTIONS]",
+        description=bench_options.DESCRIPTION, epilog=bench_options.EPILOG)
+    _add_common(bench)
+    bench_options.add_options(bench, memory_size)
     return parser
 
 
@@ -302,5 +310,8 @@ def _dispatch(arguments: list[str]) -> int:
         return run_command.run(options, program)
     if command == "fuzz":
         return fuzz_command.run(parser.parse_args(arguments))
+    if command == "bench":
+        from bench import command as bench_command
+        return bench_command.run(parser.parse_args(arguments))
     parser.parse_args(arguments)
     raise AssertionError("every command was handled")

@@ -87,7 +87,7 @@ class _Tail:
 
 
 class Guest:
-    """Create it, call run() once, then close()."""
+    """Create it, call run() once (or step() until it is over, then result()), then close()."""
 
     def __init__(self, machine: qemu.Machine, source: Source | None, sinks: dict[Stream, Sink],
                  *, symbols: Path | None = None, timeout_seconds: float | None = None,
@@ -119,12 +119,25 @@ class Guest:
 
     def run(self) -> GuestResult:
         """Returns once the program's output is written and QEMU is gone."""
-        try:
-            while self._result is None:
-                self.loop.run_once(self._seconds_left())
+        while not self.step(None):
+            pass
+        return self.result()
+
+    def step(self, most_seconds: float | None) -> bool:
+        """Waits for the next event, at most so long, and serves it; true once the run is over."""
+        if self._result is None:
+            known = [seconds for seconds in (self._seconds_left(), most_seconds)
+                     if seconds is not None]
+            try:
+                self.loop.run_once(min(known, default=None))
                 self._check()
-        except ProtocolError as error:
-            self._finish(Outcome.BROKEN, BROKEN, f"the guest broke the channel's protocol: {error}")
+            except ProtocolError as error:
+                self._finish(Outcome.BROKEN, BROKEN,
+                             f"the guest broke the channel's protocol: {error}")
+        return self._result is not None
+
+    def result(self) -> GuestResult:
+        """What became of a run that is over."""
         self._drain_what_is_ready()
         result = self._result
         result.log, result.serial = bytes(self._log.data), bytes(self._serial.data)

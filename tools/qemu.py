@@ -38,6 +38,9 @@ class Machine:
     accelerator: str = "tcg"
     gdb_port: int | None = None
     extra_arguments: tuple[str, ...] = ()
+    cpu: str = "max"
+    boot_index: int = 0  # of the disk; -kernel takes 0 for itself
+    more_fds: tuple[int, ...] = ()  # that extra_arguments name as /proc/self/fd/N
 
 
 def command_line(machine: Machine, channel_fd: int, log_fd: int, serial_fd: int,
@@ -47,7 +50,7 @@ def command_line(machine: Machine, channel_fd: int, log_fd: int, serial_fd: int,
         QEMU, "-name", "holstein", "-nodefaults", "-no-user-config",
         # Fewer devices for the firmware to try; the kernel needs none of them.
         "-machine", "q35,sata=off,usb=off,smbus=off,vmport=off",
-        "-accel", machine.accelerator, "-cpu", "max",
+        "-accel", machine.accelerator, "-cpu", machine.cpu,
         "-smp", str(machine.cpus), "-m", f"size={machine.memory_bytes >> 10}K",
         "-display", "none", "-vga", "none", "-net", "none", "-no-reboot",
         "-rtc", "base=utc,clock=host",
@@ -55,7 +58,7 @@ def command_line(machine: Machine, channel_fd: int, log_fd: int, serial_fd: int,
         "-drive", f"if=pflash,unit=1,format=raw,file=/proc/self/fd/{machine.variables_fd}",
         "-drive", "if=none,id=boot,format=raw,readonly=on,"
                   f"file=/proc/self/fd/{machine.disk_fd}",
-        "-device", "virtio-blk-pci,drive=boot,bootindex=0",
+        "-device", f"virtio-blk-pci,drive=boot,bootindex={machine.boot_index}",
         "-chardev", f"socket,id=channel,fd={channel_fd}",
         "-device", "virtio-serial-pci,max_ports=2",
         "-device", f"virtserialport,chardev=channel,name={CHANNEL_PORT_NAME}",
@@ -108,7 +111,7 @@ def start(machine: Machine) -> Process:
         popen = subprocess.Popen(
             command_line(machine, *theirs), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=[*theirs, machine.disk_fd, machine.variables_fd],
+            pass_fds=[*theirs, machine.disk_fd, machine.variables_fd, *machine.more_fds],
             # Out of the terminal's reach: Ctrl-C and Ctrl-Z are for us to handle.
             start_new_session=True, preexec_fn=_die_with_parent(os.getpid()))
     except BaseException:

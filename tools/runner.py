@@ -78,6 +78,7 @@ class RunRequest:
     timeout_seconds: float | None = None
     boot_timeout_seconds: float | None = DEFAULT_BOOT_TIMEOUT_SECONDS
     accelerator: str = "tcg"
+    cpu: str = "max"  # QEMU's -cpu
     gdb_port: int | None = None
     qemu_arguments: tuple[str, ...] = ()
     variables: Path = qemu.FIRMWARE_VARIABLES
@@ -254,7 +255,7 @@ def _assemble(request: RunRequest, tree: Tree, job: Job, found: Found,
                 os.close(fd)
         raise
     machine = qemu.Machine(disk_fd, variables_fd, memory_bytes, request.cpus, request.accelerator,
-                           request.gdb_port, tuple(request.qemu_arguments))
+                           request.gdb_port, tuple(request.qemu_arguments), request.cpu)
     return Prepared(machine, job, found, request.boot.kernel)
 
 
