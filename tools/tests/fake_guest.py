@@ -203,6 +203,18 @@ class Scenes:
         sys.stderr.write("fake: could not open the moon\n")
         return 1
 
+    def speak(self):
+        """Says what is in the file that HOLSTEIN_FAKE_LINUX names, on the serial port, where it is
+        to play Linux, else what is in HOLSTEIN_FAKE_HOLSTEIN, as a program that ends with 1."""
+        if "-kernel" in sys.argv:
+            with open(os.environ["HOLSTEIN_FAKE_LINUX"], "rb") as file:
+                self.serial.sendall(file.read())
+            return
+        self.guest.hello()
+        with open(os.environ["HOLSTEIN_FAKE_HOLSTEIN"], "rb") as file:
+            self.guest.write(Stream.STDOUT, file.read())
+        self.guest.end(1 << 8)
+
     def log_lines(self):
         self.guest.hello()
         self.log.sendall(b"".join(b"log line %d\n" % number for number in range(1000)))
