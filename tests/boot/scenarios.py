@@ -50,6 +50,7 @@ def programs() -> dict[str, str]:
     """The programs that scenarios run, by the name they have in ROOT/programs."""
     found = {path.name: str(path.resolve()) for path in Path("tests/guest/programs").iterdir()
              if path.is_file() and os.access(path, os.X_OK)}
+    found["bench"] = str(Path("bench/bench").resolve())
     found["bash-static"] = "/bin/bash-static"
     return found
 
