@@ -62,12 +62,12 @@ def stall_plot(comparison: Comparison, measure: Measure) -> str | None:
         return None
     values = [median for row in rows for system in comparison.systems
               if (median := system.median(row.key))]
-    left, bars = 220, 560
+    left, bars = 220, 640
     block = len(comparison.systems) * _BAR_ROOM + 16
     width = left + bars + 120
     height = _TOP + len(rows) * block + 48
     drawing = Drawing()
-    title = f"How long a writer stands still while snapshots are taken, in {measure.ticks}"
+    title = f"Stalls of a writer while snapshots are taken, in {measure.ticks}"
     _head(drawing, comparison, width, height, title)
     axis = _Axis.around(values)
     for power in axis.powers():
@@ -170,7 +170,7 @@ def _style(system: str) -> tuple[str, str]:
 
 
 def _power(power: int) -> str:
-    return f"{10 ** power:,}" if 0 <= power <= 6 else f"10^{power}"
+    return f"{10 ** power:,}" if 0 <= power <= 8 else f"10^{power}"
 
 
 def _memory(kib: float) -> str:

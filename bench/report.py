@@ -53,7 +53,8 @@ def tables(comparison: Comparison, measure: Measure) -> str:
 def _table(group: str, rows: list[Row], comparison: Comparison, measure: Measure) -> list[str]:
     heads = [group]
     for system in comparison.systems:
-        heads.append(system.title)
+        # The other Linuxes stand beside the first one.
+        heads.append(system.title.removeprefix("Linux, "))
         if system.name != "holstein" and comparison.system("holstein") is not None:
             heads.append("ratio")
     cells = [heads]
@@ -95,6 +96,8 @@ def ratio_text(ratio: float | None) -> str:
         return f"{ratio:,.0f}x"
     if ratio >= 10:
         return f"{ratio:.1f}x"
+    if ratio < 0.1:
+        return f"{ratio:.2g}x"
     # Never `1.00x` for what is slower.
     return f"{math.floor(ratio * 100) / 100 if ratio < 1 else ratio:.2f}x"
 
