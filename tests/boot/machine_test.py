@@ -4,6 +4,7 @@ Each boot checks one of the former and one of the latter.
 """
 
 import hashlib
+import re
 import unittest
 
 from tests.boot.boot_files import boot_files
@@ -58,14 +59,23 @@ class MachineTest(unittest.TestCase):
              "too small", "2048 1020"], self.shown)
         self.assertNotIn(b"out of memory", result.log, self.shown)
 
-    def test_64_mib_and_status_77(self):
+    def test_64_mib_are_too_little_for_one_and_status_77(self):
+        # A program that wants more than there is dies of it, and only that one.
         script = ("head -c 8388608 /dev/zero | sha256sum; x=$(seq 1 400000); echo ${#x}; "
-                  "grep MemTotal /proc/meminfo | tr -s ' '; exit 77")
+                  "grep MemTotal /proc/meminfo | tr -s ' '; "
+                  "sh -c 'exec awk \"BEGIN { x = 1; while (1) x = x x }\"'; echo $?; "
+                  "exit 77")
         result = self.run_shell(script, memory_bytes=64 * _MIB)
         self.assertEqual((result.outcome, result.exit_status), (Outcome.EXITED, 77), self.shown)
         lines = result.stdout.splitlines()
         self.assertEqual(lines[1], b"2688894", self.shown)
         self.assertTrue(16 * 1024 <= int(lines[2].split()[1]) <= 64 * 1024, self.shown)
+        self.assertEqual(lines[3:], [b"137"], self.shown)
+        kills = re.findall(rb"out of memory \(.* in process \d+\): killed process \d+ \(.*\), "
+                           rb"(\d+) KiB resident, score \d+", result.log)
+        self.assertEqual(len(kills), 1, self.shown)
+        # The largest: most of what 64 MiB leave to programs.
+        self.assertTrue(16 * 1024 <= int(kills[0]) <= 64 * 1024, self.shown)
         self.assertTrue(result.powered_off)
 
     def test_4_gib_and_status_255(self):
