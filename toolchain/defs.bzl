@@ -6,12 +6,14 @@ load(
     "guest_binary",
     _efi_application = "efi_application",
     _kernel_binary = "kernel_binary",
+    _qemu_plugin = "qemu_plugin",
 )
 load(":tidy.bzl", "tidy_test")
 
 compile_fail_test = _compile_fail_test
 efi_application = _efi_application
 kernel_binary = _kernel_binary
+qemu_plugin = _qemu_plugin
 
 _KERNEL_ONLY = ["//toolchain:in_kernel"]
 _UEFI_ONLY = ["//toolchain:in_uefi"]

@@ -196,3 +196,58 @@ guest_binary = rule(
     ),
     executable = True,
 )
+
+def _qemu_plugin_impl(ctx):
+    objects = _objects_of(ctx.attr.deps)
+    output = ctx.outputs.out
+    arguments = ctx.actions.args()
+    arguments.add_all([
+        "-shared",
+        "-fuse-ld=lld",
+        # The C++ library goes in and stays hidden: QEMU may load another one.
+        "-stdlib=libc++",
+        "-static-libstdc++",
+        "-static-libgcc",
+        "-Wl,--exclude-libs,ALL",
+        "-Wl,--gc-sections",
+        "-Wl,-z,now",
+    ])
+    arguments.add(output, format = "-o%s")
+    arguments.add_all(objects)
+    ctx.actions.run(
+        executable = "/usr/lib/llvm-19/bin/clang++",
+        arguments = [arguments],
+        inputs = objects,
+        outputs = [output],
+        mnemonic = "PluginLink",
+        progress_message = "Linking " + output.short_path,
+    )
+    return [DefaultInfo(files = depset([output]), runfiles = ctx.runfiles([output]))]
+
+_qemu_plugin = rule(
+    implementation = _qemu_plugin_impl,
+    attrs = dict(
+        _TRANSITION_ATTRS,
+        deps = attr.label_list(providers = [CcInfo], cfg = _platform_transition, mandatory = True),
+        out = attr.output(mandatory = True),
+    ),
+)
+
+def qemu_plugin(name, deps, **kwargs):
+    """Links NAME.so, a plugin for QEMU on the machine that builds.
+
+    Its objects are those of the guest's platform: Linux's, without sanitizers. QEMU has the
+    functions of its plugin interface; they stay undefined.
+
+    Args:
+      name: the target's name.
+      deps: cc_library targets, compiled with -fPIC.
+      **kwargs: common attributes.
+    """
+    _qemu_plugin(
+        name = name,
+        deps = deps,
+        out = name + ".so",
+        platform = "guest",
+        **kwargs
+    )

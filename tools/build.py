@@ -25,6 +25,7 @@ _KERNELS = {"opt": ("//kernel:kernel_opt", "kernel/kernel_opt.elf"),
             "debug": ("//kernel:kernel_debug", "kernel/kernel_debug.elf")}
 _LOADER = ("//efi_loader:bootx64", "efi_loader/BOOTX64.EFI")
 _INIT = ("//proc/init:holstein-init", "proc/init/holstein-init")
+_PROFILER = ("//tools/qemu_plugin:holstein-profile", "tools/qemu_plugin/holstein-profile.so")
 _FORK_REPORT = ("//tools/inside:fork-report", "tools/inside/fork-report")
 _BENCH = [("//bench:bench", "bench/bench"), ("//bench:small", "bench/small")]
 MODES = tuple(_KERNELS)
@@ -57,6 +58,13 @@ def build_with_bench(mode: str) -> tuple[BootFiles, Path, Path]:
     *boot, program, small = _build(f"build-{mode}-bench", mode,
                                    [_KERNELS[mode], _LOADER, _INIT, *_BENCH])
     return BootFiles(*boot), program, small
+
+
+def build_with_profiler(mode: str) -> tuple[BootFiles, Path]:
+    """The same, and the plugin that `profile` loads into QEMU."""
+    *boot, plugin = _build(f"build-{mode}-profiler", mode,
+                           [_KERNELS[mode], _LOADER, _INIT, _PROFILER])
+    return BootFiles(*boot), plugin
 
 
 def _build(name: str, mode: str, targets: list[tuple[str, str]]) -> list[Path]:

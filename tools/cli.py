@@ -71,6 +71,26 @@ exit status:
        timeout is drawn
 """
 
+_PROFILE = """\
+Runs a Linux program in Holstein and counts the kernel's instructions by function, each
+one of them, with a plugin in QEMU. The table is on standard output; what PROGRAM
+prints goes to standard error. docs/profiling.md explains the columns.
+
+PROGRAM is found as `run` finds it.
+"""
+
+_PROFILE_EPILOG = """\
+examples:
+  ./holstein profile busybox sh -c 'true & wait'
+  ./holstein profile --marked --under sys_openat ./my-program-with-marks
+  ./holstein profile --flame fork.svg busybox sh -c 'true & wait'
+
+exit status:
+  0    the table was printed, whatever PROGRAM's own status was
+  1    nothing was counted: with --marked no mark, with --under no such function
+  2, 124, 125, 126, 127   as for run
+"""
+
 
 def fork_number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000:
@@ -188,6 +208,26 @@ def _add_page_table_options(parser: argparse.ArgumentParser) -> None:
         help="print the page tables as text, as /proc/PID/pagetables has them, and draw nothing")
 
 
+def row_count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
+    return int(text)
+
+
+def _add_profile_options(parser: argparse.ArgumentParser) -> None:
+    _add_guest_options(parser)
+    add = parser.add_argument
+    add("--marked", action="store_true",
+        help="count only what runs between the marks that PROGRAM makes "
+        "(tools/qemu_plugin/profile_marks.h)")
+    add("--under", metavar="FUNCTION",
+        help="count only what runs while FUNCTION is on the stack")
+    add("--top", metavar="N", type=row_count, default=40,
+        help="rows of the table; 0: all; default: 40")
+    add("--folded", metavar="FILE", help="write chains of calls as well, `a;b;c INSTRUCTIONS`")
+    add("--flame", metavar="FILE", help="draw a flame graph as well, an SVG")
+
+
 def make_parser(prog: str = "./holstein") -> argparse.ArgumentParser:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
@@ -214,6 +254,11 @@ def make_parser(prog: str = "./holstein") -> argparse.ArgumentParser:
         usage=f"{prog} pagetables [OPTIONS] PROGRAM [ARG...]", description=_PAGE_TABLES,
         epilog=_PAGE_TABLES_EPILOG)
     _add_page_table_options(pagetables)
+    profile = commands.add_parser(
+        "profile", help="count the kernel's instructions by function", formatter_class=formatter,
+        allow_abbrev=False, usage=f"{prog} profile [OPTIONS] PROGRAM [ARG...]",
+        description=_PROFILE, epilog=_PROFILE_EPILOG)
+    _add_profile_options(profile)
     test = commands.add_parser(
         "test", help="run all tests", formatter_class=formatter, allow_abbrev=False,
         usage=f"{prog} test [--no-install] [BAZEL ARGS...]",
@@ -296,6 +341,13 @@ def _dispatch(arguments: list[str]) -> int:
                                USAGE)
         from tools import pagetables_command
         return pagetables_command.run(options, program)
+    if command == "profile":
+        before, program = split_program(arguments[1:], _add_profile_options)
+        options = parser.parse_args([command, *before])
+        if not program:
+            raise CommandError("profile: no PROGRAM given (see ./holstein profile --help)", USAGE)
+        from tools import profile_command
+        return profile_command.run(options, program)
     if command in ("run", "shell"):
         before, program = split_program(arguments[1:])
         options = parser.parse_args([command, *before])

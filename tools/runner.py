@@ -81,6 +81,7 @@ class RunRequest:
     cpu: str = "max"  # QEMU's -cpu
     gdb_port: int | None = None
     qemu_arguments: tuple[str, ...] = ()
+    more_fds: tuple[int, ...] = ()  # that qemu_arguments name as /proc/self/fd/N
     variables: Path = qemu.FIRMWARE_VARIABLES
     # Files of the boot volume to replace (bytes, a path) or to leave out (None), by name as in
     # tools/image.py: for tests of what can be wrong with them.
@@ -255,7 +256,8 @@ def _assemble(request: RunRequest, tree: Tree, job: Job, found: Found,
                 os.close(fd)
         raise
     machine = qemu.Machine(disk_fd, variables_fd, memory_bytes, request.cpus, request.accelerator,
-                           request.gdb_port, tuple(request.qemu_arguments), request.cpu)
+                           request.gdb_port, tuple(request.qemu_arguments), request.cpu,
+                           more_fds=request.more_fds)
     return Prepared(machine, job, found, request.boot.kernel)
 
 

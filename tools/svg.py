@@ -40,6 +40,13 @@ class Drawing:
                            f'fill="{fill}" text-anchor="{anchor}"{weight}{family}{around}>'
                            f'{escape(words)}</text>')
 
+    def begin_group(self, tooltip: str) -> None:
+        """Until end_group(): what shows `tooltip` under the pointer."""
+        self._parts.append(f"<g><title>{escape(tooltip)}</title>")
+
+    def end_group(self) -> None:
+        self._parts.append("</g>")
+
     def finish(self, width: float, height: float, title: str) -> str:
         head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_number(width)} '
                 f'{_number(height)}" width="{_number(width)}" height="{_number(height)}">')
