@@ -45,6 +45,7 @@ struct ProcessStatus {
   std::uint32_t exit_code = 0;  // as wait4 gives it, zombies only
   std::uint32_t last_cpu = 0;
   bool no_new_privileges = false;
+  bool is_dumpable = true;
   bool is_kernel_thread = false;
   std::int32_t oom_score_adjust = 0;
   std::uint64_t read_bytes = 0, written_bytes = 0, read_calls = 0, write_calls = 0;

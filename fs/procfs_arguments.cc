@@ -1,6 +1,7 @@
 // /proc/<pid>/cmdline and environ: bytes of the process's own memory.
+#include <algorithm>
+
 #include "fs/procfs_nodes.h"
-#include "vm/frame.h"
 
 namespace holstein {
 namespace {
@@ -9,22 +10,21 @@ namespace {
 // a program's made-up addresses can cost.
 constexpr std::uint64_t kMaxBytes = 8ULL << 20;
 
-// Appends [start, end) of the space's memory, up to what is not readable.
+// Appends [start, end) of the space's memory, up to what the program did not declare readable.
 Result<void> append_memory(AddressSpace& space, std::uint64_t start, std::uint64_t end,
                            String& to) {
   if (start >= end) return {};
   end = std::min(end, start + kMaxBytes);
+  Vec<char> page;
+  TRY(page.resize(std::min(kPageSize, end - start)));
   for (std::uint64_t at = start; at < end;) {
-    const Result<PhysAddr> frame = space.pin_page(VirtAddr(at), FaultAccess::kRead, true);
-    if (!frame.has_value()) {
-      return frame.error() == Errno::kENOMEM ? Result<void>(fail(Errno::kENOMEM)) : Result<void>();
-    }
-    const std::uint64_t offset = at % kPageSize;
-    const std::uint64_t size = std::min(kPageSize - offset, end - at);
-    const Result<void> appended = to.append({phys_to_virt<char>(*frame) + offset, size});
-    if (*frame != zero_frame) frame_release(frame_of(*frame));
-    TRY(appended);
-    at += size;
+    const std::span<char> wanted =
+        page.span().first(std::min<std::uint64_t>(page.size(), end - at));
+    const std::size_t read =
+        space.read_memory(VirtAddr(at), std::as_writable_bytes(wanted), RemoteRights::kAsProgram);
+    TRY(to.append({wanted.data(), read}));
+    if (read < wanted.size()) break;
+    at += read;
   }
   return {};
 }

@@ -104,7 +104,7 @@ Result<void> generate_mountinfo(ProcessView& process, String& to);
 Result<void> generate_command_line(ProcessView& process, String& to);
 Result<void> generate_environment(ProcessView& process, String& to);
 
-// EACCES unless `who` may look into the process: its user, or CAP_SYS_PTRACE.
+// EACCES unless `who` may look into the process (fs/inspection.h).
 Result<void> check_inspection(ProcessView& process, const Credentials& who);
 
 // /proc/<pid>, or /proc/<pid>/task/<tid> with `is_thread`. ENOENT.
@@ -113,6 +113,8 @@ Result<Inode*> make_process_directory(Superblock& superblock, std::int32_t id, b
 enum class DescriptorView : std::uint8_t { kLinks, kDetails };
 Inode* make_descriptor_directory(Superblock& superblock, RefPtr<ProcessView> process,
                                  std::uint64_t number, DescriptorView view);
+// /proc/<pid>/mem.
+Inode* make_memory_node(Superblock& superblock, RefPtr<ProcessView> process, std::uint64_t number);
 // /proc/<pid>/pagemap.
 Inode* make_pagemap(Superblock& superblock, RefPtr<ProcessView> process, std::uint64_t number);
 

@@ -85,6 +85,7 @@ class Pagemap final : public ProcInode {
       : ProcInode(superblock, FileType::kRegular, number), process_(std::move(process)) {}
   Result<RefPtr<File>> open(const Path& path, std::uint32_t flags,
                             const Credentials& who) override {
+    TRY(check_inspection(*process_, who));
     auto file = RefPtr<File>::adopt(
         new (std::nothrow) PagemapFile(path, flags, process_, who.has(Capability::kSysAdmin)));
     if (!file) return fail(Errno::kENOMEM);

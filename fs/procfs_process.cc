@@ -1,6 +1,7 @@
 // The directory of a process in /proc: its texts, its links, and its threads.
 #include <new>
 
+#include "fs/inspection.h"
 #include "fs/port.h"
 #include "fs/procfs_nodes.h"
 
@@ -20,6 +21,7 @@ enum class Kind : std::uint8_t {
   kDescriptors,
   kDescriptorDetails,
   kTasks,
+  kMemory,
   kPagemap,
   kForkWatch,
 };
@@ -31,6 +33,7 @@ struct Node {
   GenerateProcessText generate = nullptr;
   StoreProcessText store = nullptr;
   FollowLink follow = nullptr;
+  bool is_inspection = false;  // a text that only those may open who may look into the process
 };
 
 Result<void> generate_name(ProcessView& process, String& to) {
@@ -87,7 +90,7 @@ Result<void> store_oom_score_adjust(ProcessView& process, std::string_view text,
 Result<void> generate_cgroup(ProcessView&, String& to) { return to.append("0::/\n"); }
 
 constexpr Node kNodes[] = {
-    {.name = "auxv", .permissions = 0400, .generate = &generate_auxv},
+    {.name = "auxv", .permissions = 0400, .generate = &generate_auxv, .is_inspection = true},
     {.name = "cgroup", .permissions = 0444, .generate = &generate_cgroup},
     {.name = "cmdline", .permissions = 0444, .generate = &generate_command_line},
     {.name = "comm", .permissions = 0644, .generate = &generate_name, .store = &store_name},
@@ -95,7 +98,10 @@ constexpr Node kNodes[] = {
      .permissions = 0777,
      .kind = Kind::kLink,
      .follow = [](ProcessView& process) { return process.working_directory(); }},
-    {.name = "environ", .permissions = 0400, .generate = &generate_environment},
+    {.name = "environ",
+     .permissions = 0400,
+     .generate = &generate_environment,
+     .is_inspection = true},
     {.name = "exe",
      .permissions = 0777,
      .kind = Kind::kLink,
@@ -105,7 +111,8 @@ constexpr Node kNodes[] = {
     {.name = "fork_watch", .permissions = 0600, .kind = Kind::kForkWatch},
     {.name = "io", .permissions = 0400, .generate = &generate_process_io},
     {.name = "limits", .permissions = 0444, .generate = &generate_process_limits},
-    {.name = "maps", .permissions = 0444, .generate = &generate_maps},
+    {.name = "maps", .permissions = 0444, .generate = &generate_maps, .is_inspection = true},
+    {.name = "mem", .permissions = 0600, .kind = Kind::kMemory},
     {.name = "mountinfo", .permissions = 0444, .generate = &generate_mountinfo},
     {.name = "mounts", .permissions = 0444, .generate = &generate_mounts},
     {.name = "oom_score", .permissions = 0444, .generate = &generate_oom_score},
@@ -114,13 +121,19 @@ constexpr Node kNodes[] = {
      .generate = &generate_oom_score_adjust,
      .store = &store_oom_score_adjust},
     {.name = "pagemap", .permissions = 0400, .kind = Kind::kPagemap},
-    {.name = "pagetables", .permissions = 0400, .generate = &generate_page_tables},
+    {.name = "pagetables",
+     .permissions = 0400,
+     .generate = &generate_page_tables,
+     .is_inspection = true},
     {.name = "root",
      .permissions = 0777,
      .kind = Kind::kLink,
      .follow = [](ProcessView& process) { return process.root_directory(); }},
-    {.name = "smaps", .permissions = 0444, .generate = &generate_smaps},
-    {.name = "smaps_rollup", .permissions = 0444, .generate = &generate_smaps_rollup},
+    {.name = "smaps", .permissions = 0444, .generate = &generate_smaps, .is_inspection = true},
+    {.name = "smaps_rollup",
+     .permissions = 0444,
+     .generate = &generate_smaps_rollup,
+     .is_inspection = true},
     {.name = "stat", .permissions = 0444, .generate = &generate_process_stat},
     {.name = "statm", .permissions = 0444, .generate = &generate_process_statm},
     {.name = "status", .permissions = 0444, .generate = &generate_process_status},
@@ -132,6 +145,7 @@ static_assert(std::size(kNodes) < kNumbersInUse);
 constexpr FileType type_of(Kind kind) {
   switch (kind) {
     case Kind::kText:
+    case Kind::kMemory:
     case Kind::kPagemap:
     case Kind::kForkWatch:
       return FileType::kRegular;
@@ -147,6 +161,11 @@ class ProcessText final : public ProcText {
   ProcessText(Superblock& superblock, std::uint64_t number, RefPtr<ProcessView> process,
               const Node& node)
       : ProcText(superblock, number), process_(std::move(process)), node_(node) {}
+  Result<RefPtr<File>> open(const Path& path, std::uint32_t flags,
+                            const Credentials& who) override {
+    if (node_.is_inspection) TRY(check_inspection(*process_, who));
+    return ProcText::open(path, flags, who);
+  }
   Result<void> generate(String& to) override { return node_.generate(*process_, to); }
   Result<void> store(std::string_view text, const Credentials& who) override {
     return node_.store != nullptr ? node_.store(*process_, text, who) : ProcText::store(text, who);
@@ -286,6 +305,9 @@ class ProcessDirectory final : public ProcDirectory {
       case Kind::kTasks:
         made = new (std::nothrow) TaskDirectory(superblock(), number, process_);
         break;
+      case Kind::kMemory:
+        made = make_memory_node(superblock(), process_, number);
+        break;
       case Kind::kPagemap:
         made = make_pagemap(superblock(), process_, number);
         break;
@@ -314,9 +336,11 @@ Result<Inode*> make_process_directory(Superblock& superblock, std::int32_t id, b
   const Result<ProcessStatus> status = process->status();
   if (!status.has_value()) return fail(Errno::kENOENT);
   constexpr unsigned kEffective = 1;
-  auto* made =
-      new (std::nothrow) ProcessDirectory(superblock, id, is_thread, std::move(process),
-                                          status->uid[kEffective], status->gid[kEffective]);
+  // What may hold secrets of another user is root's, but for the directory itself.
+  const std::uint32_t uid = status->is_dumpable ? status->uid[kEffective] : 0;
+  const std::uint32_t gid = status->is_dumpable ? status->gid[kEffective] : 0;
+  auto* made = new (std::nothrow)
+      ProcessDirectory(superblock, id, is_thread, std::move(process), uid, gid);
   if (made == nullptr) return fail(Errno::kENOMEM);
   made->initialise(0555, status->uid[kEffective], status->gid[kEffective], 2);
   return made;
@@ -324,9 +348,15 @@ Result<Inode*> make_process_directory(Superblock& superblock, std::int32_t id, b
 
 Result<void> check_inspection(ProcessView& process, const Credentials& who) {
   TRY_ASSIGN(const ProcessStatus status, process.status());
-  constexpr unsigned kEffective = 1;
-  if (who.uid == status.uid[kEffective] || who.has(Capability::kSysPtrace)) return {};
-  return fail(Errno::kEACCES);
+  const InspectedProcess inspected = {
+      .uids = {status.uid[0], status.uid[1], status.uid[2]},
+      .gids = {status.gid[0], status.gid[1], status.gid[2]},
+      .permitted = status.capabilities_permitted,
+      .is_dumpable = status.is_dumpable,
+      .is_the_callers = status.tgid == port::caller_process_id(),
+  };
+  if (!may_inspect(who, who.has(Capability::kSysPtrace), inspected)) return fail(Errno::kEACCES);
+  return {};
 }
 
 }  // namespace holstein

@@ -61,10 +61,11 @@ Result<FutexKey> key_of(std::uint64_t address, FutexScope scope) {
   if (scope == FutexScope::kPrivate) {
     return FutexKey{.object = space, .offset = address};
   }
-  Result<PhysAddr> page = space->pin_page(VirtAddr(address), FaultAccess::kWrite, false);
+  Result<PhysAddr> page =
+      space->pin_page(VirtAddr(address), FaultAccess::kWrite, RemoteRights::kAsProgram);
   if (!page.has_value()) {
     // Read-only mappings can be waited on too.
-    page = space->pin_page(VirtAddr(address), FaultAccess::kRead, false);
+    page = space->pin_page(VirtAddr(address), FaultAccess::kRead, RemoteRights::kAsProgram);
   }
   if (!page.has_value()) {
     return fail(page.error() == Errno::kENOMEM ? Errno::kENOMEM : Errno::kEFAULT);

@@ -198,6 +198,7 @@ Result<ProcessStatus> View::status() {
   status.nice = thread_->scheduling.nice;
   status.priority = 20 + status.nice;
   status.start_ns = process_->start_ns;
+  status.is_dumpable = process_->dumpable.load(std::memory_order_relaxed);
   status.no_new_privileges = thread_->no_new_privileges;
   status.oom_score_adjust = process_->oom_score_adjustment.load();
   if (const RefPtr<FsContext> fs = thread_->fs(); fs) {

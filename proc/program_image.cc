@@ -41,7 +41,8 @@ Result<void> for_each_page(AddressSpace& space, std::uint64_t address, std::uint
   while (done < bytes) {
     const std::uint64_t at = address + done;
     const std::uint64_t part = std::min(kPageSize - at % kPageSize, bytes - done);
-    TRY_ASSIGN(const PhysAddr page, space.pin_page(VirtAddr(at), FaultAccess::kWrite, true));
+    TRY_ASSIGN(const PhysAddr page,
+               space.pin_page(VirtAddr(at), FaultAccess::kWrite, RemoteRights::kForced));
     change(phys_to_virt<std::byte>(page) + at % kPageSize, done, part);
     frame_release(frame_of(page));
     done += part;

@@ -31,10 +31,15 @@ AddressSpaceList& address_space_list() {
 // Address spaces whose pages are just being given back; they are in no list any more.
 constinit std::atomic<std::uint32_t> releases_under_way = 0;
 
+constinit std::atomic<std::uint64_t> spaces_made = 0;
+
 }  // namespace
 
 AddressSpace::AddressSpace(PhysAddr root, RefPtr<RegionMap> regions)
-    : root_(root), regions_(std::move(regions)), mmap_base_(kUserLimit) {}
+    : root_(root),
+      serial_(spaces_made.fetch_add(1, std::memory_order_relaxed) + 1),
+      regions_(std::move(regions)),
+      mmap_base_(kUserLimit) {}
 
 Mutex& AddressSpace::list_lock() { return address_space_list().lock; }
 

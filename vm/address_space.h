@@ -25,6 +25,14 @@ enum class FaultAccess : std::uint8_t { kRead, kWrite, kExecute };
 // True if the rights of `region` allow `access`.
 bool allows(const Region& region, FaultAccess access);
 
+// By which rights the kernel reaches into a space for somebody else.
+enum class RemoteRights : std::uint8_t {
+  kAsProgram,  // those that the program declared for itself: process_vm_readv, cmdline
+  // Those that it could give itself (Linux's FOLL_FORCE): /proc/<pid>/mem. Memory that is declared
+  // inaccessible is read, and private memory written whatever its rights, in a copy of its own.
+  kForced,
+};
+
 // What became of a page fault.
 enum class FaultOutcome : std::uint8_t {
   kResolved,      // go on at the faulting instruction
@@ -133,11 +141,22 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
   [[nodiscard]] Result<void> populate(VirtAddr start, std::uint64_t size_bytes) EXCLUDES(lock_);
   // Advice: are all bytes mapped with rights for `access`? (validate_user_buffer)
   bool is_accessible(VirtAddr start, std::uint64_t size_bytes, FaultAccess access) EXCLUDES(lock_);
-  // The frame behind `address` made ready for `access` (shares broken where it is a write), with a
-  // reference for the caller: ptrace-like access, /proc/<pid>/mem, process_vm_writev. `force` lets
-  // a write into a private mapping pass that is readable but not writable. EFAULT, ENOMEM.
-  [[nodiscard]] Result<PhysAddr> pin_page(VirtAddr address, FaultAccess access, bool force)
+
+  // ---- Access for others, whoever runs (vm/remote_access.cc). The program gains no right by it.
+  // Copies from and to the memory at `address`. Returns the bytes done: fewer than asked where a
+  // page cannot be had by these rights. Writes break shares first, and no fork, unmapping or
+  // madvise comes between that and the write. May sleep.
+  std::size_t read_memory(VirtAddr address, std::span<std::byte> to, RemoteRights rights)
       EXCLUDES(lock_);
+  std::size_t write_memory(VirtAddr address, std::span<const std::byte> from, RemoteRights rights)
+      EXCLUDES(lock_);
+  // The frame behind `address` made ready for `access`, with a reference for the caller. For those
+  // who need to know the frame; what is written to it later may reach a child that was forked
+  // meanwhile. EFAULT, ENOMEM.
+  [[nodiscard]] Result<PhysAddr> pin_page(VirtAddr address, FaultAccess access, RemoteRights rights)
+      EXCLUDES(lock_);
+  // A number that no other space has had, for those who must not keep one alive.
+  std::uint64_t serial() const { return serial_; }
 
   // True if giving the memory back would take so long that nobody should have to wait for it. Asked
   // by the last owner.
@@ -217,7 +236,10 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
   Result<void> populate_for(VirtAddr start, std::uint64_t size_bytes,
                             std::optional<FaultAccess> access) EXCLUDES(lock_);
   FaultOutcome serve_fault_locked(const Region& region, VirtAddr address, FaultAccess access,
-                                  bool force) REQUIRES_SHARED(lock_);
+                                  RemoteRights rights) REQUIRES_SHARED(lock_);
+  // The frame behind `address`, made ready for `access`; it is that only while the lock is held.
+  Result<PhysAddr> reach_locked(VirtAddr address, FaultAccess access, RemoteRights rights)
+      REQUIRES(lock_);
   // Maps a new huge page where the fault allows it. False: nothing was changed.
   bool map_huge_page(const PageRequest& request) REQUIRES_SHARED(lock_);
   void note_peaks_locked() REQUIRES(lock_);
@@ -230,6 +252,7 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
 
   mutable RwMutex lock_{LockRank::kAddressSpace};
   const PhysAddr root_;
+  const std::uint64_t serial_;
   // Serialises changes of this space's tables by faults, which hold lock_ shared only.
   SpinLock tables_lock_{LockRank::kTable};
   RefPtr<RegionMap> regions_ GUARDED_BY(lock_);

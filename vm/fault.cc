@@ -94,7 +94,8 @@ Entry leaf_for(const PageRequest& request, Entry leaf, PhysAddr new_page, bool* 
 }  // namespace
 
 std::uint64_t leaf_flags(const Region& region) {
-  return PAGE_PRESENT | PAGE_USER | PAGE_ACCESSED |
+  // A forced access brings pages into regions that give the program no right at all.
+  return (region.protection != 0 ? PAGE_PRESENT : PAGE_PROT_NONE) | PAGE_USER | PAGE_ACCESSED |
          ((region.protection & kProtExec) != 0 ? 0 : PAGE_NX) |
          (region.is_shared() ? PAGE_SHARED : 0);
 }
@@ -102,7 +103,8 @@ std::uint64_t leaf_flags(const Region& region) {
 bool is_served(PhysAddr root, const PathSurvey& survey, const PageRequest& request) {
   const Entry leaf = survey.entry;
   const bool needs_exec = (request.region.protection & kProtExec) != 0;
-  return is_leaf(leaf, survey.reached_level) && leaf.is_accessible() &&
+  return is_leaf(leaf, survey.reached_level) &&
+         (leaf.is_accessible() || (request.is_forced && leaf.is_present())) &&
          (!needs_exec || !leaf.is_no_execute()) &&
          (!request.is_write || (leaf.is_writable() && !request.is_forced &&
                                 path_is_writable(root, request.page, survey.reached_level)));
@@ -120,12 +122,23 @@ bool allows(const Region& region, FaultAccess access) {
   return false;
 }
 
+bool may_force(const Region& region, FaultAccess access) {
+  switch (access) {
+    case FaultAccess::kRead:
+      return (region.max_protection & kProtRead) != 0;
+    case FaultAccess::kWrite:
+      return !region.is_shared() && (region.max_protection & kProtWrite) != 0;
+    case FaultAccess::kExecute:
+      return false;
+  }
+  return false;
+}
+
 FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr address,
-                                              FaultAccess access, bool force) {
+                                              FaultAccess access, RemoteRights rights) {
   const bool is_write = access == FaultAccess::kWrite;
-  if (!allows(region, access) &&
-      !(force &&
-        (!is_write || (!region.is_shared() && (region.max_protection & kProtWrite) != 0)))) {
+  const bool is_allowed = allows(region, access);
+  if (!is_allowed && !(rights == RemoteRights::kForced && may_force(region, access))) {
     return FaultOutcome::kNoPermission;
   }
   const VirtAddr page = address.page();
@@ -147,7 +160,7 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
   const PageRequest request = {.region = region,
                                .page = page,
                                .is_write = is_write,
-                               .is_forced = is_write && !allows(region, access),
+                               .is_forced = !is_allowed,
                                .cache_frame = held.frame()};
   if (is_write && map_huge_page(request)) {
     minor_faults_.fetch_add(1, std::memory_order_relaxed);
@@ -159,7 +172,7 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
   const PathSurvey first = survey_path(root_, page, 1);
   std::size_t frames_needed = is_served(root_, first, request) ? 0 : first.frames_needed + 1;
   FaultAround around;
-  if (region.cache && !is_write && !first.entry.is_present()) {
+  if (region.cache && !is_write && is_allowed && !first.entry.is_present()) {
     around.fetch(region, page);
   }
   while (true) {
@@ -260,7 +273,7 @@ FaultOutcome AddressSpace::handle_fault(VirtAddr address, FaultAccess access) {
   {
     ReadGuard guard(lock_);
     if (const Region* region = regions_->find(address); region != nullptr) {
-      return serve_fault_locked(*region, address, access, false);
+      return serve_fault_locked(*region, address, access, RemoteRights::kAsProgram);
     }
   }
   WriteGuard guard(lock_);
@@ -271,7 +284,7 @@ FaultOutcome AddressSpace::handle_fault(VirtAddr address, FaultAccess access) {
   if (region == nullptr) {
     return FaultOutcome::kNotMapped;
   }
-  return serve_fault_locked(*region, address, access, false);
+  return serve_fault_locked(*region, address, access, RemoteRights::kAsProgram);
 }
 
 Result<void> AddressSpace::populate(VirtAddr start, std::uint64_t size_bytes) {
@@ -291,7 +304,8 @@ Result<void> AddressSpace::populate_for(VirtAddr start, std::uint64_t size_bytes
       // Pages that may be written privately are made so at once, as Linux does it.
       const FaultAccess natural =
           region->is_private_writable() ? FaultAccess::kWrite : FaultAccess::kRead;
-      switch (serve_fault_locked(*region, VirtAddr(page), access.value_or(natural), false)) {
+      switch (serve_fault_locked(*region, VirtAddr(page), access.value_or(natural),
+                                 RemoteRights::kAsProgram)) {
         case FaultOutcome::kResolved:
           break;
         case FaultOutcome::kOutOfMemory:
@@ -305,41 +319,6 @@ Result<void> AddressSpace::populate_for(VirtAddr start, std::uint64_t size_bytes
     port::reschedule_if_needed();
   }
   return {};
-}
-
-Result<PhysAddr> AddressSpace::pin_page(VirtAddr address, FaultAccess access, bool force) {
-  if (!address.is_user()) {
-    return fail(Errno::kEFAULT);
-  }
-  WriteGuard guard(lock_);
-  const Region* region = regions_->find(address);
-  if (region == nullptr) {
-    region = grow_stack_locked(address);
-  }
-  if (region == nullptr) {
-    return fail(Errno::kEFAULT);
-  }
-  // The CPU reads where it may write; on behalf of others only what was declared readable is read.
-  if (!force && access == FaultAccess::kRead && (region->protection & kProtRead) == 0) {
-    return fail(Errno::kEFAULT);
-  }
-  switch (serve_fault_locked(*region, address, access, force)) {
-    case FaultOutcome::kResolved:
-      break;
-    case FaultOutcome::kOutOfMemory:
-      return fail(Errno::kENOMEM);
-    case FaultOutcome::kNotMapped:
-    case FaultOutcome::kNoPermission:
-    case FaultOutcome::kBeyondFile:
-      return fail(Errno::kEFAULT);
-  }
-  const PathSurvey survey = survey_path(root_, address, 1);
-  HOLSTEIN_ASSERT(survey.entry.is_present() && is_leaf(survey.entry, survey.reached_level));
-  // Of a huge page, the one frame.
-  const std::uint64_t offset = address.page().value() & (entry_span(survey.reached_level) - 1);
-  const PhysAddr frame = survey.entry.target() + offset;
-  TRY(retain_target(Entry(frame, PAGE_PRESENT)));
-  return frame;
 }
 
 }  // namespace holstein

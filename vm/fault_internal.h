@@ -7,6 +7,10 @@
 
 namespace holstein {
 
+// May an access that the rights of `region` forbid be made on behalf of a debugger? What the
+// program could give itself by mprotect is read; what is its own copy then is written.
+bool may_force(const Region& region, FaultAccess access);
+
 // The flags of a leaf of `region`, without the right to write.
 std::uint64_t leaf_flags(const Region& region);
 
@@ -15,7 +19,7 @@ struct PageRequest {
   const Region& region;
   VirtAddr page;
   bool is_write;
-  bool is_forced;  // the write is the kernel's own: the leaf gets no right that the region lacks
+  bool is_forced;  // by the kernel, where the region forbids it: the leaf gives no right either
   PhysAddr cache_frame;  // of the region's cache; null for anonymous regions
 
   // Flags that a written leaf has beside leaf_flags().

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "fs/file.h"
+#include "fs/inspection.h"
 #include "kernel/syscalls/handlers.h"
 #include "proc/exec.h"
 #include "proc/limits.h"
@@ -271,7 +272,7 @@ SystemCallResult sys_membarrier(int command, FlagsArgument flags, int) {
 
 namespace {
 
-// May the caller look into `target`? The rule of ptrace(2)'s PTRACE_MODE_ATTACH_REALCREDS.
+// May the caller look into `target`? With its real ids, as PTRACE_MODE_ATTACH_REALCREDS has it.
 bool may_access(Process& target) {
   const RefPtr<Thread> leader = leader_of(target);
   if (!leader) {
@@ -279,35 +280,36 @@ bool may_access(Process& target) {
   }
   const Identity& mine = current_identity();
   const RefPtr<const Identity> theirs = leader->identity();
-  const bool same_user = mine.uid == theirs->uid && mine.uid == theirs->euid &&
-                         mine.uid == theirs->suid && mine.gid == theirs->gid &&
-                         mine.gid == theirs->egid && mine.gid == theirs->sgid;
-  return (same_user && target.dumpable.load()) || mine.has(Capability::kSysPtrace);
+  return may_inspect(
+      {.uid = mine.uid, .gid = mine.gid, .groups = {}, .capabilities = mine.permitted},
+      mine.has(Capability::kSysPtrace),
+      {.uids = {theirs->uid, theirs->euid, theirs->suid},
+       .gids = {theirs->gid, theirs->egid, theirs->sgid},
+       .permitted = theirs->permitted,
+       .is_dumpable = target.dumpable.load(),
+       .is_the_callers = &target == &current_process()});
 }
 
-// Moves bytes between this process (`local`) and one run of memory of another, page by page through
-// the direct map. Returns what was done; stops at the first page that cannot be had.
+// Moves bytes between this process (`local`) and one run of memory of another, through `buffer`.
+// Returns what was done; stops at the first page that cannot be had.
 template <FaultAccess kAccess, class Local>
 std::size_t transfer(AddressSpace& remote, std::uint64_t address, std::size_t size_bytes,
-                     Local& local) {
+                     Local& local, std::span<std::byte> buffer) {
+  constexpr RemoteRights kRights = RemoteRights::kAsProgram;
   std::size_t total = 0;
   while (total < size_bytes) {
-    const std::uint64_t offset = (address + total) & (kPageSize - 1);
-    const std::size_t count = std::min<std::size_t>(kPageSize - offset, size_bytes - total);
-    const Result<PhysAddr> frame = remote.pin_page(VirtAddr(address + total), kAccess, false);
-    if (!frame) {
-      break;
-    }
-    const std::span<std::byte> bytes(phys_to_virt<std::byte>(*frame) + offset, count);
+    // Up to the end of a page, so that nothing is taken from `local` that cannot be put down.
+    const VirtAddr at(address + total);
+    const std::size_t wanted =
+        std::min<std::size_t>(buffer.size() - at.value() % buffer.size(), size_bytes - total);
     std::size_t moved = 0;
     if constexpr (kAccess == FaultAccess::kWrite) {
-      moved = local.read(bytes);
+      moved = remote.write_memory(at, buffer.first(local.read(buffer.first(wanted))), kRights);
     } else {
-      moved = local.write(bytes);
+      moved = local.write(buffer.first(remote.read_memory(at, buffer.first(wanted), kRights)));
     }
-    drop_target(Entry(*frame, 0), 1);
     total += moved;
-    if (moved < count) {
+    if (moved < wanted) {
       break;
     }
   }
@@ -337,7 +339,7 @@ SystemCallResult process_vm(ProcessNumber pid, UserSpan<Iovec, Direction::kIn> l
   if (!process) {
     return fail(Errno::kESRCH);
   }
-  if (process.get() != &current_process() && !may_access(*process)) {
+  if (!may_access(*process)) {
     return fail(Errno::kEPERM);
   }
   const RefPtr<AddressSpace> remote_space = process->space();
@@ -352,17 +354,21 @@ SystemCallResult process_vm(ProcessNumber pid, UserSpan<Iovec, Direction::kIn> l
       return IoSink::to_user(all);
     }
   }();
+  Vec<std::byte> buffer;
+  TRY(buffer.resize(kPageSize));
   std::size_t total = 0;
+  bool is_short = false;
   for (const Iovec& segment : remote) {
     const std::size_t wanted = std::min(segment.length, local.remaining());
-    const std::size_t moved = transfer<kAccess>(*remote_space, segment.base, wanted, local);
+    const std::size_t moved =
+        transfer<kAccess>(*remote_space, segment.base, wanted, local, buffer.span());
     total += moved;
-    if (moved < wanted || local.remaining() == 0) {
+    is_short = moved < wanted;
+    if (is_short || local.remaining() == 0) {
       break;
     }
   }
-  if (total == 0 && remote_bytes != 0 && !segments.empty() &&
-      (local.faulted() || local.remaining() != 0)) {
+  if (total == 0 && is_short) {
     return fail(Errno::kEFAULT);
   }
   return static_cast<std::int64_t>(total);

@@ -229,8 +229,10 @@ TEST_F(HugePageTest, PinningTakesTheOneFrame) {
   write_from_outside(*space, kBase + 100 * kPageSize, 42);
   EXPECT_EQ(read(*space, kBase + 100 * kPageSize), 42);
   EXPECT_EQ(huge_page_count(), 1U);
-  const PhysAddr frame =
-      space->pin_page(VirtAddr(kBase + 100 * kPageSize), FaultAccess::kRead, false).value();
+  const PhysAddr frame = space
+                             ->pin_page(VirtAddr(kBase + 100 * kPageSize), FaultAccess::kRead,
+                                        RemoteRights::kAsProgram)
+                             .value();
   leave();
   space = {};
   // The holder of the pin still has its page.

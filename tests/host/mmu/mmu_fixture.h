@@ -72,9 +72,8 @@ class MmuTest : public ::testing::Test, public fake::MmuHooks {
 
 // The kernel writes for a process that is not loaded, as process_vm_writev does.
 inline void write_from_outside(AddressSpace& space, std::uint64_t address, std::uint8_t value) {
-  const PhysAddr frame = space.pin_page(VirtAddr(address), FaultAccess::kWrite, false).value();
-  *phys_to_virt<std::uint8_t>(frame) = value;
-  frame_release(frame_of(frame));
+  const std::byte byte{value};
+  EXPECT_EQ(space.write_memory(VirtAddr(address), {&byte, 1}, RemoteRights::kAsProgram), 1U);
 }
 
 }  // namespace holstein::testing

@@ -465,9 +465,16 @@ class World {
 
   void kernel_write(const Step& step, const Range& range) {
     TestProcess& target = chosen(step);
-    const FaultOutcome expected = expected_outcome(target.model, range.start, MmuAccess::kWrite);
+    FaultOutcome expected = expected_outcome(target.model, range.start, MmuAccess::kWrite);
+    const RemoteRights rights =
+        (step.extra & 1) != 0 ? RemoteRights::kForced : RemoteRights::kAsProgram;
+    if (rights == RemoteRights::kForced && expected == FaultOutcome::kNoPermission &&
+        !target.model.pages.at(range.start).is_shared) {
+      expected = target.model.is_beyond_object(range.start) ? FaultOutcome::kBeyondFile
+                                                            : FaultOutcome::kResolved;
+    }
     const Result<PhysAddr> frame =
-        target.space->pin_page(VirtAddr(range.start), FaultAccess::kWrite, false);
+        target.space->pin_page(VirtAddr(range.start), FaultAccess::kWrite, rights);
     if (!frame) {
       const bool is_right =
           frame.error() == Errno::kENOMEM ||
