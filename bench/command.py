@@ -53,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
         if not chosen:
             return _FAILED
     how = _choose_measure(options, accelerator.choose(options.accel, boot.loader))
-    jobs = options.jobs or (1 if how.name == "time" else min(2, os.cpu_count() or 1))
-    memory_bytes = options.mem or _memory_bytes(min(jobs, len(chosen)))
+    jobs = min(len(chosen), options.jobs or _jobs(how, options.mem or _MEMORY_BYTES))
+    memory_bytes = options.mem or _memory_bytes(jobs)
     files = [(str(program.resolve()), systems.PROGRAM),
              (str(small.resolve()), systems.SMALL_PROGRAM)]
     setup = Setup(boot, files, _arguments(options, how, memory_bytes), memory_bytes, how.cpu,
@@ -184,13 +184,24 @@ def _choose_measure(options: argparse.Namespace, chosen_accelerator: str) -> Mea
     return Measure(name, cpu, chosen_accelerator)
 
 
+def _jobs(how: Measure, memory_bytes: int) -> int:
+    """Two guests at a time where that disturbs no figure and costs no row its memory."""
+    if how.name == "time" or (os.cpu_count() or 1) < 2:
+        return 1
+    return 2 if _memory_for(2) >= memory_bytes else 1
+
+
 def _memory_bytes(guests: int) -> int:
     """6 GiB each where this machine has that to spare, else less."""
-    available = _MEMORY_BYTES
+    return max(_GIB, min(_MEMORY_BYTES, _memory_for(guests) // (_GIB // 2) * (_GIB // 2)))
+
+
+def _memory_for(guests: int) -> int:
+    """What each of so many guests can have of this machine's memory."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
-            available = int(line.split()[1]) * 1024 // guests - _GIB // 2
-    return max(_GIB, min(_MEMORY_BYTES, available // (_GIB // 2) * (_GIB // 2)))
+            return int(line.split()[1]) * 1024 // guests - _GIB // 2
+    return _MEMORY_BYTES
 
 
 def _arguments(options: argparse.Namespace, how: Measure, memory_bytes: int) -> list[str]:

@@ -81,7 +81,7 @@ def add_options(parser: argparse.ArgumentParser, memory_size) -> None:
         help="each guest's memory; default: 6G, less where this machine has not so much")
     add("--jobs", metavar="N", type=_positive,
         help="how many guests run at a time; default: 2 where instructions are counted, which "
-        "nothing disturbs, else 1")
+        "nothing disturbs, and memory suffices; else 1")
     add("--json", metavar="FILE", help="write everything measured, and how, to FILE")
     add("--plot", metavar="DIR", help="draw fork cost against memory, and stalls, as SVG into DIR")
     add("--program", metavar="FILE", type=_file,

@@ -53,8 +53,9 @@ def tables(comparison: Comparison, measure: Measure) -> str:
 def _table(group: str, rows: list[Row], comparison: Comparison, measure: Measure) -> list[str]:
     heads = [group]
     for system in comparison.systems:
-        # The other Linuxes stand beside the first one.
-        heads.append(system.title.removeprefix("Linux, "))
+        # The other Linuxes stand beside the first one, if that is there.
+        prefix = "" if comparison.system("linux") is None else "Linux, "
+        heads.append(system.title.removeprefix(prefix))
         if system.name != "holstein" and comparison.system("holstein") is not None:
             heads.append("ratio")
     cells = [heads]

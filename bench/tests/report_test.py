@@ -133,6 +133,8 @@ class TextTest(unittest.TestCase):
                               system("linux-4k", "Linux, 4 KiB pages", texts.LINUX))
         self.assertIn("Holstein   Linux  ratio  4 KiB pages  ratio",
                       report.tables(compared, INSTRUCTIONS))
+        del compared.systems[1]
+        self.assertIn("Holstein  Linux, 4 KiB pages  ratio", report.tables(compared, INSTRUCTIONS))
 
     def test_what_is_slower_never_looks_even(self):
         for ratio, text in ((0.00204, "0.002x"), (0.0999, "0.1x"), (0.5, "0.50x"), (0.9999, "0.99x"),
