@@ -4,6 +4,7 @@ import argparse
 import datetime
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from tools import accelerator, build, packages, qemu, standard_streams, state
 from tools.errors import USAGE, CommandError
 from tools.program import ProgramError
-from tools.runner import RequestError
+from tools.runner import BootFiles, RequestError, nameless_file
 from tools.tree import TreeError
 
 from bench import linux, plots, record, report, systems
@@ -55,12 +56,12 @@ def run(options: argparse.Namespace) -> int:
     how = _choose_measure(options, accelerator.choose(options.accel, boot.loader))
     jobs = min(len(chosen), options.jobs or _jobs(how, options.mem or _MEMORY_BYTES))
     memory_bytes = options.mem or _memory_bytes(jobs)
-    files = [(str(program.resolve()), systems.PROGRAM),
-             (str(small.resolve()), systems.SMALL_PROGRAM)]
-    setup = Setup(boot, files, _arguments(options, how, memory_bytes), memory_bytes, how.cpu,
+    files = [(_frozen(program), systems.PROGRAM), (_frozen(small), systems.SMALL_PROGRAM)]
+    frozen = BootFiles(*(Path(_frozen(file)) for file in (boot.kernel, boot.loader, boot.init)))
+    setup = Setup(frozen, files, _arguments(options, how, memory_bytes), memory_bytes, how.cpu,
                   how.accelerator, _ICOUNT if how.name == "instructions" else (), qemu.FIRMWARE_VARIABLES)
     comparison = Comparison(expected, how.name, [
-        SystemResult(name, systems.title(name), _kernel_facts(name, boot.kernel, kernel))
+        SystemResult(name, systems.title(name), _kernel_facts(name, boot, frozen, kernel))
         for name in chosen])
     plan = Plan(chosen, options.repeat or (_TIME_REPEATS if how.name == "time" else 1), jobs,
                 _QUICK_SECONDS if options.quick else None)
@@ -81,6 +82,17 @@ def run(options: argparse.Namespace) -> int:
     print(finish(comparison, how), end="", flush=True)
     _write_files(options, comparison, how, about)
     return _FAILED if comparison.not_run() or comparison.clock_problems() else 0
+
+
+def _frozen(file: Path) -> str:
+    """A copy, without a name and open until the end: a build meanwhile must not give a later boot
+    another program, or another kernel."""
+    fd = nameless_file()
+    with open(file, "rb") as source, open(fd, "wb", closefd=False) as copy:
+        shutil.copyfileobj(source, copy)
+    os.fchmod(fd, 0o755)
+    # Not /proc/self: what symbolizes a panic is another process.
+    return f"/proc/{os.getpid()}/fd/{fd}"
 
 
 def list_rows(program: Path, groups: list[str]) -> list[Row]:
@@ -214,10 +226,12 @@ def _arguments(options: argparse.Namespace, how: Measure, memory_bytes: int) -> 
     return arguments + (["--only", ",".join(groups)] if groups else [])
 
 
-def _kernel_facts(name: str, holstein: Path, kernel: LinuxKernel | None) -> dict[str, str]:
+def _kernel_facts(name: str, boot: BootFiles, frozen: BootFiles,
+                  kernel: LinuxKernel | None) -> dict[str, str]:
     if name != HOLSTEIN:
         return kernel.facts()
-    return {"commit": _commit(), "file": str(holstein), "sha256": linux.sha256_of(holstein)}
+    return {"commit": _commit(), "file": str(boot.kernel),
+            "sha256": linux.sha256_of(frozen.kernel)}
 
 
 def _commit() -> str:
@@ -239,7 +253,7 @@ def _about(options: argparse.Namespace, how: Measure, setup: Setup, program: Pat
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv), "measure": how.name,
         "unit": how.ticks, "leaves_out": report.describe_measure(how),
-        "program": {"name": options.program or "//bench:bench", "file": str(program), "sha256": linux.sha256_of(program),
+        "program": {"name": options.program or "//bench:bench", "file": str(program), "sha256": linux.sha256_of(setup.files[0][0]),
                     "arguments": setup.arguments,
                     "files": {place: linux.sha256_of(source) for source, place in setup.files}},
         "machine": {"qemu_version": version, "cpu": setup.cpu, "cpus": 1,

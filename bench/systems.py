@@ -53,7 +53,7 @@ class Setup:
 
     def request(self) -> RunRequest:
         return RunRequest(
-            boot=self.boot, argv=list(self.arguments), with_files=list(self.files),
+            boot=self.boot, argv=list(self.arguments), with_files=list(self.files), from_host=False,
             memory_bytes=self.memory_bytes, accelerator=self.accelerator, cpu=self.cpu,
             qemu_arguments=self.qemu_arguments, variables=self.variables,
             boot_timeout_seconds=None)

@@ -155,6 +155,17 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(value["machine"]["cpu"], "max")
         self.assertIn("--clock monotonic", " ".join(value["program"]["arguments"]))
 
+    def test_a_build_meanwhile_changes_nothing(self):
+        def rebuild(plan, setup, kernel, results):
+            was = [Path(file).read_bytes() for file in (setup.files[0][0], setup.boot.kernel)]
+            self.program.write_text("another")
+            (self.folder / "file").write_text("another")
+            self.assertEqual(was, [Path(file).read_bytes()
+                                   for file in (setup.files[0][0], setup.boot.kernel)])
+
+        with mock.patch.object(command, "measure", rebuild):
+            self.bench()
+
     def test_rows_can_be_listed_without_a_guest(self):
         self.enterContext(mock.patch.object(qemu, "QEMU", "/nonexistent"))
         status, printed, _ = self.bench("--list")
