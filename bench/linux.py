@@ -111,18 +111,19 @@ def _unpack(deb: Path, folder: Path) -> LinuxKernel:
         return known
     name, version = (_run(["dpkg-deb", "-f", str(deb), field]).strip()
                      for field in ("Package", "Version"))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unpack-"))
     try:
-        _extract(deb, scratch / "vmlinuz")
-        facts = {"package": name, "version": version}
-        (scratch / _FACTS).write_text(json.dumps(facts, indent=1))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(scratch, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unpack-"))
+        try:
+            _extract(deb, scratch / "vmlinuz")
+            facts = {"package": name, "version": version}
+            (scratch / _FACTS).write_text(json.dumps(facts, indent=1))
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(scratch, folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
-        raise LinuxMissing(f"{deb}: {error.strerror}") from None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        raise LinuxMissing(f"{error.filename or folder}: {error.strerror}") from None
     return LinuxKernel(folder / "vmlinuz", name, version, sha256_of(folder / "vmlinuz"))
 
 

@@ -101,6 +101,15 @@ esac""")
         self.assertEqual((kernel.package, kernel.vmlinuz.read_bytes()), (_NAME, _VMLINUZ))
         self.assertNotIn("apt-get", " ".join(self.called()))
 
+    def test_a_cache_that_cannot_be_written_is_named(self):
+        (self.folder / ".cache").write_text("a file in its place")
+        with self.assertRaisesRegex(LinuxMissing, "[.]cache/holstein.*: Not a directory"):
+            linux.from_debian()
+        file = self.folder / "mine.deb"
+        file.write_bytes(b"!<arch>\nmine")
+        with self.assertRaisesRegex(LinuxMissing, "[.]cache/holstein.*: Not a directory"):
+            linux.from_file(str(file))
+
     def test_anything_else_is_refused_by_name(self):
         file = self.folder / "song.mp3"
         file.write_bytes(b"ID3" * 1000)
