@@ -224,6 +224,8 @@ def _add_profile_options(parser: argparse.ArgumentParser) -> None:
         help="count only what runs while FUNCTION is on the stack")
     add("--top", metavar="N", type=row_count, default=40,
         help="rows of the table; 0: all; default: 40")
+    add("--lines", action="store_true",
+        help="print a second table, by line of code; inlined functions have rows of their own there")
     add("--folded", metavar="FILE", help="write chains of calls as well, `a;b;c INSTRUCTIONS`")
     add("--flame", metavar="FILE", help="draw a flame graph as well, an SVG")
 

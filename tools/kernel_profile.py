@@ -7,7 +7,7 @@ node's own; those of the functions that it calls are theirs.
 import dataclasses
 import re
 
-from tools.kernel_functions import Functions
+from tools.kernel_functions import Functions, short_name
 
 USER_MODE = "(user mode)"
 _HEAD = "holstein-profile 1"
@@ -168,6 +168,27 @@ def table(profile: Profile, most: int) -> str:
     if profile.user_instructions:
         line(profile.user_instructions, "", "", "", USER_MODE)
     line(total, "", "", "", "all")
+    return "\n".join(lines) + "\n"
+
+
+def lines_table(profile: Profile, places: list[list[str]], most: int) -> str:
+    """By line of code. `places` has for each block where its first instruction is from, innermost
+    function first, as panic_report.look_up() gives it; all of a block counts for that place."""
+    found: dict[str, int] = {}
+    for block, place in zip(profile.blocks, places):
+        names = [(short_name(function or line), line if function else "")
+                 for function, _, line in (one.rpartition(" at ") for one in place)]
+        name = f"{block.address:#x}"
+        if names:
+            name = names[0][0] + (f" at {names[0][1].removeprefix('./')}" if names[0][1] else "")
+        if len(names) > 1:
+            name += f", inlined into {names[-1][0]}"
+        found[name] = found.get(name, 0) + block.instructions
+    total = sum(found.values())
+    lines = [f"{'instructions':>14} {'share':>6}  block that begins in"]
+    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    for name, instructions in ordered[:most] if most else ordered:
+        lines.append(f"{instructions:>14,} {100 * instructions / total:>5.1f}%  {name}")
     return "\n".join(lines) + "\n"
 
 

@@ -34,14 +34,14 @@ def symbolize(report: str, kernel: Path | None) -> str:
     exact = 1 if _REGISTERS.search(report) else 0
     addresses = [max(0, int(match[2], 16) - (0 if int(match[1]) < exact else 1))
                  for _, match in frames]
-    places = _look_up(addresses, kernel)
+    places = look_up(addresses, kernel)
     for (index, _), place in zip(frames, places):
         if place:
             lines[index] += "\n" + "\n".join(f"       {one}" for one in place)
     return "\n".join(lines)
 
 
-def _look_up(addresses: list[int], kernel: Path | None) -> list[list[str]]:
+def look_up(addresses: list[int], kernel: Path | None) -> list[list[str]]:
     """For each address its functions, innermost (inlined) first; empty where nothing is known."""
     nothing: list[list[str]] = [[] for _ in addresses]
     symbolizer = next((path for name in _SYMBOLIZERS if (path := shutil.which(name))), None)

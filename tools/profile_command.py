@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools import (build, flame_graph, kernel_functions, kernel_profile, packages, run_command,
-                   session, standard_streams)
+from tools import (build, flame_graph, kernel_functions, kernel_profile, packages, panic_report,
+                   run_command, session, standard_streams)
 from tools.channel import Sink
 from tools.errors import USAGE, CommandError
 from tools.guest import BROKEN, TIMED_OUT
@@ -36,6 +36,8 @@ def check(options: argparse.Namespace) -> None:
     """Wrong options are found before anything is run."""
     if options.accel != "tcg":
         raise CommandError("profile: instructions can be counted by --accel tcg only", USAGE)
+    if options.lines and options.under is not None:
+        raise CommandError("profile: --lines knows no callers; it goes without --under", USAGE)
     for output in (options.folded, options.flame):
         if output is not None and (os.path.isdir(output) or
                                    not os.path.isdir(os.path.dirname(output) or ".")):
@@ -58,7 +60,7 @@ def run_built(options: argparse.Namespace, program: list[str], boot: BootFiles,
         text = recording.text()
     if not text:  # QEMU was killed, and why has been said
         return status
-    return report(options, text, functions, program, status)
+    return report(options, text, functions, program, status, boot.kernel)
 
 
 class Recording:
@@ -95,7 +97,7 @@ class Recording:
 
 
 def report(options: argparse.Namespace, text: str, functions: Functions, program: list[str],
-           status: int) -> int:
+           status: int, kernel: Path | None = None) -> int:
     """Prints and draws; returns the command's exit status, where the run's was `status`."""
     try:
         profile = kernel_profile.parse(text, functions)
@@ -112,6 +114,10 @@ def report(options: argparse.Namespace, text: str, functions: Functions, program
         title += f", under {options.under}"
     sys.stdout.write(kernel_profile.table(profile, options.top))
     sys.stdout.flush()
+    if options.lines:
+        places = panic_report.look_up([block.address for block in profile.blocks], kernel)
+        sys.stdout.write("\n" + kernel_profile.lines_table(profile, places, options.top))
+        sys.stdout.flush()
     if options.folded is not None:
         _write(options.folded, kernel_profile.folded(profile))
     if options.flame is not None:

@@ -102,6 +102,17 @@ class ProfileTest(unittest.TestCase):
             ["400", "100.0%", "all"]])
         self.assertEqual(len(kernel_profile.table(self.profile, 0).splitlines()), 6)
 
+    def test_the_table_of_lines(self):
+        self.profile.blocks.append(kernel_profile.Block(0xFFFFFFFF80003000, 3, 10, 30))
+        self.profile.blocks.append(kernel_profile.Block(0xFFFFFFFF80003008, 3, 40, 120))
+        places = [["inner(int) at ./a.h:7", "holstein::outer(int) at a.cc:3"], [],
+                  ["inner(int) at ./a.h:7", "holstein::outer(int) at a.cc:9"]]
+        lines = kernel_profile.lines_table(self.profile, places, 0).splitlines()
+        self.assertEqual([line.split(maxsplit=2) for line in lines[1:]], [
+            ["220", "88.0%", "inner at a.h:7, inlined into outer"],
+            ["30", "12.0%", "0xffffffff80003000"]])
+        self.assertEqual(len(kernel_profile.lines_table(self.profile, places, 1).splitlines()), 2)
+
     def test_only_what_runs_under_a_function(self):
         for name in ("step", "Walker::step"):
             part = kernel_profile.under(self.profile, name)
@@ -174,7 +185,7 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(self.report(status=125)[0], 125)
 
     def test_usage(self):
-        for words in (("--accel", "kvm"), ("--flame", "/"), ("--folded", "/no/such/x"),
+        for words in (("--accel", "kvm"), ("--lines", "--under", "step"), ("--flame", "/"), ("--folded", "/no/such/x"),
                       ("--top", "-1")):
             with self.assertRaises(CommandError, msg=words) as caught:
                 self.report(*words)
