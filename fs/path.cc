@@ -29,34 +29,38 @@ Path parent_of(const Path& place, const Path& root) {
   return at;
 }
 
-Result<Path> lookup_child(const Path& directory, std::string_view name) {
+namespace {
+
+Result<RefPtr<Dentry>> find_in(const Dentry& directory, std::string_view name) {
   Inode& inode = directory.inode();
-  Path child{directory.mount, nullptr};
-  {
-    MutexGuard guard(inode.lock);
-    TRY_ASSIGN(child.dentry, inode.lookup(*directory.dentry, name));
-  }
-  return cross_mounts(std::move(child));
+  MutexGuard guard(inode.lock);
+  return inode.lookup(const_cast<Dentry&>(directory), name);
+}
+
+}  // namespace
+
+Result<Path> lookup_child(const Path& directory, std::string_view name) {
+  TRY_ASSIGN(RefPtr<Dentry> child, find_in(*directory.dentry, name));
+  return cross_mounts({directory.mount, std::move(child)});
 }
 
 Result<void> Walker::start(const Path* base, std::string_view path) {
   if (path.empty()) return fail(Errno::kENOENT);
   if (path.size() >= kMaxPathBytes) return fail(Errno::kENAMETOOLONG);
-  TRY_ASSIGN(rest_, String::from(path));
+  text_ = path;
   place_ = path.front() == '/' ? context_.root : base != nullptr ? *base : context_.cwd;
   return {};
 }
 
 std::string_view Walker::next_component() {
-  const std::string_view text = rest_.view();
-  const std::size_t begin = text.find_first_not_of('/', done_);
+  const std::size_t begin = text_.find_first_not_of('/', done_);
   if (begin == npos) {
-    done_ = text.size();
+    done_ = text_.size();
     return {};
   }
-  const std::size_t end = std::min(text.find('/', begin), text.size());
+  const std::size_t end = std::min(text_.find('/', begin), text_.size());
   done_ = end;
-  return text.substr(begin, end - begin);
+  return text_.substr(begin, end - begin);
 }
 
 Result<void> Walker::check_search() const {
@@ -65,7 +69,7 @@ Result<void> Walker::check_search() const {
   return inode.check_permission(context_.credentials, kMayExecute);
 }
 
-// `name` points into rest_, which follow() replaces: not used after that.
+// `name` points into text_, which follow() replaces: not used after that.
 Result<void> Walker::step(std::string_view name, bool follow_link) {
   TRY(check_search());
   if (name == ".") return {};
@@ -73,9 +77,14 @@ Result<void> Walker::step(std::string_view name, bool follow_link) {
     place_ = parent_of(place_, context_.root);
     return {};
   }
-  TRY_ASSIGN(Path child, lookup_child(place_, name));
-  if (follow_link && child.inode().is_symlink()) return follow(child);
-  place_ = std::move(child);
+  TRY_ASSIGN(RefPtr<Dentry> child, find_in(*place_.dentry, name));
+  if (!child->is_mount_point() && !(follow_link && child->inode().is_symlink())) {
+    place_.dentry = std::move(child);  // on the same mount
+    return {};
+  }
+  Path place = cross_mounts({place_.mount, std::move(child)});
+  if (follow_link && place.inode().is_symlink()) return follow(place);
+  place_ = std::move(place);
   return {};
 }
 
@@ -91,8 +100,9 @@ Result<void> Walker::follow(const Path& link) {
   inode.touch_accessed();
   if (text.empty()) return fail(Errno::kENOENT);
   const bool absolute = text.view().front() == '/';
-  TRY(text.append(rest_.view().substr(done_)));
-  rest_ = std::move(text);
+  TRY(text.append(text_.substr(done_)));
+  links_text_ = std::move(text);
+  text_ = links_text_.view();
   done_ = 0;
   if (absolute) place_ = context_.root;
   return {};
@@ -103,11 +113,10 @@ Result<void> Walker::walk(bool follow_last) {
     const std::string_view name = next_component();
     if (name.empty()) break;
     // A slash behind the last name asks for what the link leads to.
-    const bool is_last = done_ == rest_.size();
+    const bool is_last = done_ == text_.size();
     TRY(step(name, follow_last || !is_last));
   }
-  const std::string_view text = rest_.view();
-  if (!text.empty() && text.back() == '/' && !place_.inode().is_directory()) {
+  if (!text_.empty() && text_.back() == '/' && !place_.inode().is_directory()) {
     return fail(Errno::kENOTDIR);
   }
   return {};
@@ -115,7 +124,7 @@ Result<void> Walker::walk(bool follow_last) {
 
 Result<void> Walker::walk_to_parent() {
   last_kind_ = ParentPath::Last::kRoot;
-  last_.clear();
+  last_ = {};
   trailing_slash_ = false;
   while (true) {
     const std::string_view name = next_component();
@@ -125,11 +134,11 @@ Result<void> Walker::walk_to_parent() {
       continue;
     }
     TRY(check_search());
-    trailing_slash_ = done_ != rest_.size();
+    trailing_slash_ = done_ != text_.size();
     last_kind_ = name == "."    ? ParentPath::Last::kDot
                  : name == ".." ? ParentPath::Last::kDotDot
                                 : ParentPath::Last::kName;
-    TRY(last_.append(name));
+    last_ = name;
     return {};
   }
 }

@@ -9,7 +9,8 @@
 namespace holstein {
 
 // Walks a path component by component, without recursion: what is left of the text is kept in one
-// string, in front of which the target of each symbolic link is put.
+// string, in front of which the target of each symbolic link is put. Until there is one that string
+// is the caller's, who keeps it for as long as the walk lives.
 class Walker {
  public:
   explicit Walker(const PathContext& context) : context_(context) {}
@@ -26,9 +27,10 @@ class Walker {
   [[nodiscard]] Result<void> follow(const Path& link);
 
   Path& place() { return place_; }
-  bool at_end() const { return rest_.view().find_first_not_of('/', done_) == npos; }
+  bool at_end() const { return text_.find_first_not_of('/', done_) == npos; }
   ParentPath::Last last_kind() const { return last_kind_; }
-  std::string_view last() const { return last_.view(); }
+  // Valid until follow().
+  std::string_view last() const { return last_; }
   bool trailing_slash() const { return trailing_slash_; }
 
  private:
@@ -40,11 +42,12 @@ class Walker {
 
   const PathContext& context_;
   Path place_;
-  String rest_;  // the text, of which [done_, size) is left
+  std::string_view text_;  // of which [done_, size) is left; the caller's or links_text_
   std::size_t done_ = 0;
+  String links_text_;
   unsigned links_ = 0;
   ParentPath::Last last_kind_ = ParentPath::Last::kRoot;
-  String last_;
+  std::string_view last_;
   bool trailing_slash_ = false;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 #include <new>
 #include <span>
 #include <string_view>
@@ -35,7 +36,7 @@ class Vec {
   Vec& operator=(const Vec&) = delete;
   ~Vec() {
     clear();
-    ::operator delete(static_cast<void*>(data_), std::align_val_t{alignof(T)});
+    free_memory();
   }
 
   std::size_t size() const { return size_; }
@@ -77,7 +78,7 @@ class Vec {
       ::new (static_cast<void*>(moved + i)) T(std::move(data_[i]));
       data_[i].~T();
     }
-    ::operator delete(static_cast<void*>(data_), std::align_val_t{alignof(T)});
+    free_memory();
     data_ = moved;
     capacity_ = capacity;
     return {};
@@ -92,6 +93,12 @@ class Vec {
   // Value-initialises new elements; destroys surplus ones.
   [[nodiscard]] Result<void> resize(std::size_t size) {
     TRY(reserve(size));
+    if constexpr (std::is_trivially_default_constructible_v<T>) {
+      if (size_ < size) {
+        std::memset(static_cast<void*>(data_ + size_), 0, (size - size_) * sizeof(T));
+        size_ = size;
+      }
+    }
     while (size_ < size) {
       ::new (static_cast<void*>(data_ + size_)) T();
       ++size_;
@@ -105,8 +112,9 @@ class Vec {
     requires std::is_trivially_copyable_v<T>
   {
     TRY(grow_for(size_ + values.size()));
-    for (const T& value : values) {
-      data_[size_++] = value;
+    if (!values.empty()) {
+      std::memcpy(static_cast<void*>(data_ + size_), values.data(), values.size_bytes());
+      size_ += values.size();
     }
     return {};
   }
@@ -123,12 +131,18 @@ class Vec {
     pop_back();
   }
   void clear() {
+    if constexpr (std::is_trivially_destructible_v<T>) size_ = 0;
     while (size_ > 0) {
       pop_back();
     }
   }
 
  private:
+  void free_memory() {
+    if (data_ != nullptr) {
+      ::operator delete(static_cast<void*>(data_), std::align_val_t{alignof(T)});
+    }
+  }
   Result<void> grow_for(std::size_t size) {
     if (size <= capacity_) {
       return {};

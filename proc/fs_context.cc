@@ -22,9 +22,8 @@ Result<RefPtr<FsContext>> FsContext::create(const Path& root, const Path& cwd,
 }
 
 Result<RefPtr<FsContext>> FsContext::copy() {
-  const Path root = this->root();
-  const Path cwd = this->cwd();
-  return create(root, cwd, umask());
+  const PathContext now = path_context({});
+  return create(now.root, now.cwd, now.umask);
 }
 
 Path FsContext::root() {
@@ -40,6 +39,11 @@ Path FsContext::cwd() {
 std::uint32_t FsContext::umask() {
   SpinGuard guard(lock_);
   return umask_;
+}
+
+PathContext FsContext::path_context(const Credentials& credentials) {
+  SpinGuard guard(lock_);
+  return {.root = root_, .cwd = cwd_, .umask = umask_, .credentials = credentials};
 }
 
 void FsContext::set_root(const Path& root) {
@@ -61,11 +65,7 @@ std::uint32_t FsContext::set_umask(std::uint32_t umask) {
 
 PathContext current_path_context() {
   Thread& thread = current_thread();
-  FsContext& fs = thread.own_fs();
-  return {.root = fs.root(),
-          .cwd = fs.cwd(),
-          .umask = fs.umask(),
-          .credentials = thread.own_identity().file_credentials()};
+  return thread.own_fs().path_context(thread.own_identity().file_credentials());
 }
 
 PathContext current_path_context_with_real_ids() {

@@ -19,6 +19,8 @@ class FsContext : public RefCounted<FsContext> {
   Path root() EXCLUDES(lock_);
   Path cwd() EXCLUDES(lock_);
   std::uint32_t umask() EXCLUDES(lock_);
+  // All three, as they were at one moment.
+  PathContext path_context(const Credentials& credentials) EXCLUDES(lock_);
   // The caller has checked that it is a directory that may be entered.
   void set_root(const Path& root) EXCLUDES(lock_);
   void set_cwd(const Path& cwd) EXCLUDES(lock_);

@@ -368,7 +368,7 @@ class [[clang::trivial_abi]] UserString {
   // ENAMETOOLONG: it does not fit with its NUL; `to` has as much of it as fits.
   // EFAULT: it is not readable up to its end; `to` holds an empty string.
   [[nodiscard]] Result<std::size_t> copy_in(std::span<char> to) const {
-    const RawString raw = border::string_copy_in(to.data(), address_, to.size());
+    const RawString raw = copy_in_part(to, 0);
     if (raw.end == StringEnd::kTerminated) return raw.length;
     if (raw.end == StringEnd::kFault) {
       if (!to.empty()) to.front() = '\0';
@@ -376,6 +376,12 @@ class [[clang::trivial_abi]] UserString {
     }
     if (!to.empty()) to.back() = '\0';
     return fail(Errno::kENAMETOOLONG);
+  }
+  // Copies what of the string fits, from byte `offset` on; the caller has got the bytes before
+  // that. Where it says kUnterminated all of `to` is the string's, and the next part begins behind
+  // it.
+  [[nodiscard]] RawString copy_in_part(std::span<char> to, std::size_t offset) const {
+    return border::string_copy_in(to.data(), address_ + offset, to.size());
   }
 
  private:

@@ -100,7 +100,8 @@ SystemCallResult sys_faccessat2(DirectoryDescriptor directory, UserPath path, Mo
       (flags.bits & ~(kAtEffectiveAccess | kAtSymlinkNoFollow | kAtEmptyPath)) != 0) {
     return fail(Errno::kEINVAL);
   }
-  TRY_ASSIGN(const FetchedString text, fetch_path(path));
+  FetchedString text;
+  TRY(text.fetch(path));
   TRY_ASSIGN(const PathBase base, PathBase::of(directory, text.view()));
   const PathContext context = (flags.bits & kAtEffectiveAccess) != 0
                                   ? current_path_context()

@@ -1,14 +1,31 @@
 #include "kernel/syscalls/common.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace holstein {
 
-Result<FetchedString> FetchedString::fetch(const UserString& from, std::size_t max_bytes) {
-  FetchedString result;
-  TRY(result.characters_.resize(max_bytes));
-  TRY_ASSIGN(result.length_, from.copy_in(result.characters_.span()));
-  return result;
+// A string that is too long for short_ is read on from where that ended: no byte is read twice.
+Result<void> FetchedString::fetch(const UserString& from, std::size_t max_bytes) {
+  const std::size_t first_bytes = std::min(max_bytes, kShortBytes);
+  const RawString first = from.copy_in_part({short_, first_bytes}, 0);
+  switch (first.end) {
+    case StringEnd::kTerminated:
+      length_ = first.length;
+      return {};
+    case StringEnd::kFault:
+      return fail(Errno::kEFAULT);
+    case StringEnd::kUnterminated:
+      break;
+  }
+  if (first_bytes == max_bytes) return fail(Errno::kENAMETOOLONG);
+  TRY(long_.resize(max_bytes));
+  std::memcpy(long_.data(), short_, first_bytes);
+  const RawString rest = from.copy_in_part(long_.span().subspan(first_bytes), first_bytes);
+  if (rest.end == StringEnd::kFault) return fail(Errno::kEFAULT);
+  if (rest.end == StringEnd::kUnterminated) return fail(Errno::kENAMETOOLONG);
+  length_ = first_bytes + rest.length;
+  return {};
 }
 
 Result<PathBase> PathBase::of(DirectoryDescriptor directory, std::string_view path) {
@@ -38,7 +55,8 @@ Result<Path> resolve_from(DirectoryDescriptor directory, std::string_view path,
 
 Result<Path> resolve_at(DirectoryDescriptor directory, const UserPath& path,
                         std::uint32_t at_flags) {
-  TRY_ASSIGN(const FetchedString text, fetch_path(path));
+  FetchedString text;
+  TRY(text.fetch(path));
   return resolve_from(directory, text.view(),
                       ((at_flags & kAtSymlinkNoFollow) != 0 ? 0 : kResolveFollow) |
                           ((at_flags & kAtEmptyPath) != 0 ? kResolveEmpty : 0));

@@ -35,20 +35,28 @@ SystemCallResult number(const Result<T>& result) {
   return static_cast<std::int64_t>(*result);
 }
 
-// A path or other string fetched from user memory, once.
+// A path or other string fetched from user memory, once. A short one needs no allocation; it stays
+// where it is, because view() may point into this object.
 class FetchedString {
  public:
-  // EFAULT, ENAMETOOLONG beyond `max_bytes` with the NUL, ENOMEM.
-  static Result<FetchedString> fetch(const UserString& from, std::size_t max_bytes);
-  std::string_view view() const { return {characters_.data(), length_}; }
+  FetchedString() = default;
+  FetchedString(const FetchedString&) = delete;
+  FetchedString& operator=(const FetchedString&) = delete;
+
+  // Once. EFAULT, ENAMETOOLONG beyond `max_bytes` with the NUL, ENOMEM.
+  [[nodiscard]] Result<void> fetch(const UserString& from, std::size_t max_bytes);
+  [[nodiscard]] Result<void> fetch(const UserPath& path) {
+    return fetch(path.string, kMaxPathBytes);
+  }
+  std::string_view view() const { return {long_.empty() ? short_ : long_.data(), length_}; }
 
  private:
-  Vec<char> characters_;
+  static constexpr std::size_t kShortBytes = 128;
+
   std::size_t length_ = 0;
+  Vec<char> long_;           // the whole string, where it does not fit into short_
+  char short_[kShortBytes];  // not initialised: only what was fetched is ever looked at
 };
-inline Result<FetchedString> fetch_path(const UserPath& path) {
-  return FetchedString::fetch(path.string, kMaxPathBytes);
-}
 
 // Where a relative path starts.
 class PathBase {

@@ -18,7 +18,8 @@ CloseOnExec close_on_exec_of(std::uint32_t open_flags) {
 
 SystemCallResult open_path(DirectoryDescriptor directory, const UserPath& path, std::uint32_t flags,
                            std::uint32_t mode) {
-  TRY_ASSIGN(const FetchedString text, fetch_path(path));
+  FetchedString text;
+  TRY(text.fetch(path));
   TRY_ASSIGN(const PathBase base, PathBase::of(directory, text.view()));
   TRY_ASSIGN(RefPtr<File> file,
              vfs::open(current_path_context(), base.get(), text.view(), flags, mode));
@@ -112,12 +113,13 @@ SystemCallResult sys_memfd_create(UserString name, FlagsArgument flags) {
   if ((flags.bits & ~(kCloseOnExecFlag | kAllowSealing)) != 0) {
     return fail(Errno::kEINVAL);
   }
-  Result<FetchedString> text = FetchedString::fetch(name, kMaxNameWithNul);
-  if (!text) {
-    return fail(text.error() == Errno::kENAMETOOLONG ? Errno::kEINVAL : text.error());
+  FetchedString text;
+  const Result<void> fetched = text.fetch(name, kMaxNameWithNul);
+  if (!fetched) {
+    return fail(fetched.error() == Errno::kENAMETOOLONG ? Errno::kEINVAL : fetched.error());
   }
   TRY_ASSIGN(RefPtr<File> file,
-             vfs::make_memory_file(text->view(), current_identity().file_credentials()));
+             vfs::make_memory_file(text.view(), current_identity().file_credentials()));
   return number(current_thread().own_files().install(
       std::move(file), (flags.bits & kCloseOnExecFlag) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo,
       descriptor_limit()));

@@ -12,10 +12,10 @@ PathContext context() { return current_path_context(); }
 struct PathAt {
   FetchedString text;
   PathBase base;
-  static Result<PathAt> fetch(DirectoryDescriptor directory, const UserPath& path) {
-    TRY_ASSIGN(FetchedString text, fetch_path(path));
-    TRY_ASSIGN(PathBase base, PathBase::of(directory, text.view()));
-    return PathAt{.text = std::move(text), .base = std::move(base)};
+  [[nodiscard]] Result<void> fetch(DirectoryDescriptor directory, const UserPath& path) {
+    TRY(text.fetch(path));
+    TRY_ASSIGN(base, PathBase::of(directory, text.view()));
+    return {};
   }
 };
 
@@ -25,7 +25,8 @@ struct PathAt {
 // ---------------------------------------------------------------------------
 
 SystemCallResult sys_mkdirat(DirectoryDescriptor directory, UserPath path, ModeArgument mode) {
-  TRY_ASSIGN(const PathAt at, PathAt::fetch(directory, path));
+  PathAt at;
+  TRY(at.fetch(directory, path));
   return done(vfs::make_directory(context(), at.base.get(), at.text.view(), mode.bits));
 }
 SystemCallResult sys_mkdir(UserPath path, ModeArgument mode) {
@@ -34,7 +35,8 @@ SystemCallResult sys_mkdir(UserPath path, ModeArgument mode) {
 
 SystemCallResult sys_mknodat(DirectoryDescriptor directory, UserPath path, ModeArgument mode,
                              std::uint32_t device) {
-  TRY_ASSIGN(const PathAt at, PathAt::fetch(directory, path));
+  PathAt at;
+  TRY(at.fetch(directory, path));
   return done(vfs::make_node(context(), at.base.get(), at.text.view(), mode.bits, device));
 }
 SystemCallResult sys_mknod(UserPath path, ModeArgument mode, std::uint32_t device) {
@@ -45,7 +47,8 @@ SystemCallResult sys_unlinkat(DirectoryDescriptor directory, UserPath path, Flag
   if ((flags.bits & ~kAtRemoveDirectory) != 0) {
     return fail(Errno::kEINVAL);
   }
-  TRY_ASSIGN(const PathAt at, PathAt::fetch(directory, path));
+  PathAt at;
+  TRY(at.fetch(directory, path));
   return done((flags.bits & kAtRemoveDirectory) != 0
                   ? vfs::remove_directory(context(), at.base.get(), at.text.view())
                   : vfs::unlink(context(), at.base.get(), at.text.view()));
@@ -58,11 +61,13 @@ SystemCallResult sys_rmdir(UserPath path) {
 }
 
 SystemCallResult sys_symlinkat(UserString target, DirectoryDescriptor directory, UserPath path) {
-  TRY_ASSIGN(const FetchedString text, FetchedString::fetch(target, kMaxPathBytes));
+  FetchedString text;
+  TRY(text.fetch(target, kMaxPathBytes));
   if (text.view().empty()) {
     return fail(Errno::kENOENT);
   }
-  TRY_ASSIGN(const PathAt at, PathAt::fetch(directory, path));
+  PathAt at;
+  TRY(at.fetch(directory, path));
   return done(vfs::make_symlink(context(), text.view(), at.base.get(), at.text.view()));
 }
 SystemCallResult sys_symlink(UserString target, UserPath path) {
@@ -75,8 +80,10 @@ SystemCallResult sys_linkat(DirectoryDescriptor old_directory, UserPath old_path
   if ((flags.bits & ~(kAtSymlinkFollow | kAtEmptyPath)) != 0) {
     return fail(Errno::kEINVAL);
   }
-  TRY_ASSIGN(const PathAt from, PathAt::fetch(old_directory, old_path));
-  TRY_ASSIGN(const PathAt to, PathAt::fetch(new_directory, new_path));
+  PathAt from;
+  TRY(from.fetch(old_directory, old_path));
+  PathAt to;
+  TRY(to.fetch(new_directory, new_path));
   return done(vfs::link(context(), from.base.get(), from.text.view(), to.base.get(), to.text.view(),
                         (flags.bits & kAtSymlinkFollow) != 0, (flags.bits & kAtEmptyPath) != 0));
 }
@@ -87,8 +94,10 @@ SystemCallResult sys_link(UserPath old_path, UserPath new_path) {
 SystemCallResult sys_renameat2(DirectoryDescriptor old_directory, UserPath old_path,
                                DirectoryDescriptor new_directory, UserPath new_path,
                                FlagsArgument flags) {
-  TRY_ASSIGN(const PathAt from, PathAt::fetch(old_directory, old_path));
-  TRY_ASSIGN(const PathAt to, PathAt::fetch(new_directory, new_path));
+  PathAt from;
+  TRY(from.fetch(old_directory, old_path));
+  PathAt to;
+  TRY(to.fetch(new_directory, new_path));
   return done(vfs::rename(context(), from.base.get(), from.text.view(), to.base.get(),
                           to.text.view(), flags.bits));
 }
@@ -108,7 +117,8 @@ SystemCallResult sys_readlinkat(DirectoryDescriptor directory, UserPath path,
   if (buffer.size() == 0 || buffer.size() > INT32_MAX) {
     return fail(Errno::kEINVAL);
   }
-  TRY_ASSIGN(const FetchedString text, fetch_path(path));
+  FetchedString text;
+  TRY(text.fetch(path));
   TRY_ASSIGN(const Path place, resolve_from(directory, text.view(), kResolveEmpty));
   Result<String> target = vfs::read_link(place, current_identity().file_credentials());
   if (!target) {
@@ -154,7 +164,8 @@ SystemCallResult sys_getcwd(UserOut<char> buffer, std::uint64_t size_bytes) {
 }
 
 SystemCallResult sys_chdir(UserPath path) {
-  TRY_ASSIGN(const FetchedString text, fetch_path(path));
+  FetchedString text;
+  TRY(text.fetch(path));
   TRY_ASSIGN(const Path place,
              resolve_from(kWorkingDirectory, text.view(), kResolveFollow | kResolveDirectory));
   TRY(vfs::check_directory_access(place, current_identity().file_credentials()));
@@ -170,7 +181,8 @@ SystemCallResult sys_fchdir(FileDescriptor descriptor) {
 }
 
 SystemCallResult sys_chroot(UserPath path) {
-  TRY_ASSIGN(const FetchedString text, fetch_path(path));
+  FetchedString text;
+  TRY(text.fetch(path));
   TRY_ASSIGN(const Path place,
              resolve_from(kWorkingDirectory, text.view(), kResolveFollow | kResolveDirectory));
   TRY(vfs::check_directory_access(place, current_identity().file_credentials()));
@@ -189,32 +201,37 @@ SystemCallResult sys_umask(ModeArgument mask) {
 namespace {
 
 // The optional strings of mount(2); null counts as empty.
-Result<FetchedString> fetch_optional(const UserString& from) {
+Result<void> fetch_optional(FetchedString& text, const UserString& from) {
   if (from.is_null()) {
-    return FetchedString();
+    return {};
   }
-  Result<FetchedString> text = FetchedString::fetch(from, kMaxPathBytes);
-  if (!text && text.error() == Errno::kENAMETOOLONG) {
+  const Result<void> fetched = text.fetch(from, kMaxPathBytes);
+  if (!fetched && fetched.error() == Errno::kENAMETOOLONG) {
     return fail(Errno::kEINVAL);
   }
-  return text;
+  return fetched;
 }
 
 }  // namespace
 
 SystemCallResult sys_mount(UserString source, UserPath target, UserString type,
                            FlagsArgument64 flags, UserString options) {
-  TRY_ASSIGN(const FetchedString type_text, fetch_optional(type));
-  TRY_ASSIGN(const FetchedString source_text, fetch_optional(source));
-  TRY_ASSIGN(const FetchedString options_text, fetch_optional(options));
-  TRY_ASSIGN(const FetchedString target_text, fetch_path(target));
+  FetchedString type_text;
+  FetchedString source_text;
+  FetchedString options_text;
+  TRY(fetch_optional(type_text, type));
+  TRY(fetch_optional(source_text, source));
+  TRY(fetch_optional(options_text, options));
+  FetchedString target_text;
+  TRY(target_text.fetch(target));
   TRY(require_capability(Capability::kSysAdmin));
   return done(vfs::mount(context(), source_text.view(), target_text.view(), type_text.view(),
                          flags.bits, options_text.view()));
 }
 
 SystemCallResult sys_umount2(UserPath target, FlagsArgument flags) {
-  TRY_ASSIGN(const FetchedString text, fetch_path(target));
+  FetchedString text;
+  TRY(text.fetch(target));
   TRY(require_capability(Capability::kSysAdmin));
   return done(vfs::unmount(context(), text.view(), flags.bits));
 }

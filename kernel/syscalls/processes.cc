@@ -48,7 +48,8 @@ SystemCallResult after_exec(const Result<void>& executed, const UserRegisters& r
 
 SystemCallResult sys_execve(UserPath path, UserIn<std::uint64_t> argv, UserIn<std::uint64_t> envp,
                             UserRegisters& registers) {
-  TRY_ASSIGN(const FetchedString text, fetch_path(path));
+  FetchedString text;
+  TRY(text.fetch(path));
   return after_exec(execute_program(nullptr, text.view(), text.view(), 0, argv.unsafe_address(),
                                     envp.unsafe_address(), registers),
                     registers);
@@ -60,7 +61,8 @@ SystemCallResult sys_execveat(DirectoryDescriptor directory, UserPath path,
   if ((flags.bits & ~(kAtEmptyPath | kAtSymlinkNoFollow)) != 0) {
     return fail(Errno::kEINVAL);
   }
-  TRY_ASSIGN(const FetchedString text, fetch_path(path));
+  FetchedString text;
+  TRY(text.fetch(path));
   if (text.view().empty() && (flags.bits & kAtEmptyPath) == 0) {
     return fail(Errno::kENOENT);
   }

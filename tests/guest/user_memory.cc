@@ -41,7 +41,7 @@ TEST(UserStrings, MayEndAtTheLastByteOfTheLastMappedPage) {
 TEST(UserStrings, ThatRunIntoAnUnmappedPageAreFaultsAtEveryLength) {
   EdgeMapping edge;
   struct stat status;
-  for (int length = 1; length < 70; ++length) {
+  for (int length = 1; length < 300; ++length) {
     memset(edge.end() - length, '/', static_cast<std::size_t>(length));
     EXPECT_EQ(call(SYS_stat, edge.end() - length, &status), -EFAULT) << length;
   }
@@ -56,6 +56,27 @@ TEST(UserStrings, AreCutAtTheLongestPathBeforeTheyFault) {
   edge.end()[-1] = '\0';
   EXPECT_EQ(call(SYS_stat, edge.end() - PATH_MAX, &status), 0);
   EXPECT_EQ(call(SYS_stat, edge.end() - PATH_MAX - 1, &status), -ENAMETOOLONG);
+}
+
+// The kernel may read a long string in pieces: nothing may be lost or doubled between them.
+TEST(UserStrings, OfEveryLengthNameWhatTheySay) {
+  TempFolder folder;
+  write_file(folder / "file", "");
+  EdgeMapping edge(2);
+  struct stat status;
+  const std::size_t least = (folder / "file").size();
+  std::size_t checked = 0;
+  for (std::size_t length = least; length < PATH_MAX; length += length < 600 ? 1 : 97) {
+    const std::string path =
+        folder.path() + std::string(length - least + 1, '/') + std::string("file");
+    unsigned char* const at = edge.end() - length - 1;
+    strcpy(reinterpret_cast<char*>(at), path.c_str());
+    EXPECT_EQ(call(SYS_stat, at, &status), 0) << length;
+    at[length - 1] = 'x';
+    EXPECT_EQ(call(SYS_stat, at, &status), -ENOENT) << length;
+    ++checked;
+  }
+  EXPECT_GT(checked, 500u);
 }
 
 TEST(UserStrings, AcrossTwoPagesOfWhichTheSecondWasNeverTouched) {
