@@ -19,6 +19,16 @@ struct [[gnu::packed, gnu::may_alias]] Word {
 
 constexpr std::size_t kWordBytes = sizeof(std::uint64_t);
 
+inline std::uint64_t word_at(const std::uint8_t* place) {
+  return reinterpret_cast<const Word*>(place)->value;
+}
+
+// As memcmp() says it of eight bytes: the first one weighs most.
+inline int compare_words(std::uint64_t left, std::uint64_t right) {
+  if (left == right) return 0;
+  return __builtin_bswap64(left) < __builtin_bswap64(right) ? -1 : 1;
+}
+
 inline void copy_forwards(void* to, const void* from, std::size_t bytes) {
   std::size_t words = bytes / kWordBytes;
   std::size_t rest = bytes % kWordBytes;
@@ -75,11 +85,15 @@ void* HOLSTEIN_MEMORY_FUNCTION(memset)(void* to, int value, std::size_t bytes) {
 int HOLSTEIN_MEMORY_FUNCTION(memcmp)(const void* a, const void* b, std::size_t bytes) {
   const auto* left = static_cast<const std::uint8_t*>(a);
   const auto* right = static_cast<const std::uint8_t*>(b);
-  while (bytes >= kWordBytes && reinterpret_cast<const Word*>(left)->value ==
-                                    reinterpret_cast<const Word*>(right)->value) {
-    left += kWordBytes;
-    right += kWordBytes;
-    bytes -= kWordBytes;
+  if (bytes >= kWordBytes) {
+    const std::size_t last = bytes - kWordBytes;
+    for (std::size_t at = 0; at < last; at += kWordBytes) {
+      if (const int order = compare_words(word_at(left + at), word_at(right + at)); order != 0) {
+        return order;
+      }
+    }
+    // The bytes that this word has in common with the one before are equal.
+    return compare_words(word_at(left + last), word_at(right + last));
   }
   for (; bytes > 0; --bytes, ++left, ++right) {
     if (*left != *right) {
@@ -91,6 +105,16 @@ int HOLSTEIN_MEMORY_FUNCTION(memcmp)(const void* a, const void* b, std::size_t b
 
 void* HOLSTEIN_MEMORY_FUNCTION(memchr)(const void* memory, int value, std::size_t bytes) {
   const auto* position = static_cast<const std::uint8_t*>(memory);
+  constexpr std::uint64_t kOnes = 0x0101010101010101;
+  const std::uint64_t pattern = static_cast<std::uint8_t>(value) * kOnes;
+  for (; bytes >= kWordBytes; bytes -= kWordBytes, position += kWordBytes) {
+    // The lowest bit that is set belongs to the first byte that is zero in `differing`.
+    const std::uint64_t differing = word_at(position) ^ pattern;
+    const std::uint64_t found = (differing - kOnes) & ~differing & (kOnes << 7);
+    if (found != 0) {
+      return const_cast<std::uint8_t*>(position + __builtin_ctzll(found) / 8);
+    }
+  }
   for (; bytes > 0; --bytes, ++position) {
     if (*position == static_cast<std::uint8_t>(value)) {
       return const_cast<std::uint8_t*>(position);

@@ -1,6 +1,7 @@
 // Every size, alignment and overlap near the word boundaries, against the host's C library.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -84,6 +85,23 @@ TEST(MemoryFunctions, Strings) {
   EXPECT_EQ(kernel_memchr(text, 'l', 5), text + 2);
   EXPECT_EQ(kernel_memchr(text, 'l', 2), nullptr);
   EXPECT_EQ(kernel_memchr(text, 0x100 + 'h', 5), text);
+}
+
+TEST(MemoryFunctions, ACharacterIsFoundWhereItComesFirst) {
+  // Neighbours that differ in the lowest or highest bit, and bytes behind the end.
+  for (const int wanted : {0x00, 0x01, 0x7f, 0x80, 0xff}) {
+    for (std::size_t bytes = 0; bytes < 40; ++bytes) {
+      for (std::size_t place = 0; place < 48; ++place) {
+        std::array<unsigned char, 64> memory;
+        for (std::size_t i = 0; i < memory.size(); ++i) {
+          memory[i] = static_cast<unsigned char>(wanted ^ (i % 3 == 0 ? 0x80 : 1));
+        }
+        memory[place + 3] = memory[60] = static_cast<unsigned char>(wanted);
+        EXPECT_EQ(kernel_memchr(&memory[3], wanted, bytes), std::memchr(&memory[3], wanted, bytes))
+            << wanted << " " << bytes << " " << place;
+      }
+    }
+  }
 }
 
 }  // namespace
