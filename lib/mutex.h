@@ -25,6 +25,7 @@ class CAPABILITY("mutex") Mutex {
 
  private:
   bool acquire();  // true: it was free, and is the caller's now
+  void wait_and_acquire();
 
   std::atomic<bool> locked_ = false;
   std::atomic<Thread*> owner_ = nullptr;

@@ -7,6 +7,7 @@
 // forgotten, and the thread would sleep where no wake-up finds it.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -85,8 +86,12 @@ class WaitQueue {
   WaitQueue& operator=(const WaitQueue&) = delete;
 
   // Takes the first waiter (or all) out of the queue and makes it runnable.
-  void wake_one() EXCLUDES(lock_);
-  void wake_all() EXCLUDES(lock_);
+  void wake_one() EXCLUDES(lock_) {
+    if (!is_empty()) wake_first();
+  }
+  void wake_all() EXCLUDES(lock_) {
+    if (!is_empty()) wake_every();
+  }
 
   // Sleeps until `ready()` is true. EINTR if `sleep` allows it and a signal came first;
   // ETIMEDOUT if `deadline_ns` passed first. `ready` is called without the queue's lock, any
@@ -119,10 +124,19 @@ class WaitQueue {
 
  private:
   friend class Waiter;
+  // Most wake-ups find nobody, so they look before they lock. A waiter puts itself in and then
+  // looks at the condition; who wakes has changed the condition and then looks here. With a full
+  // fence between the two steps on both sides, one of them sees the other.
+  bool is_empty() const {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    return first_.load(std::memory_order_relaxed) == nullptr;
+  }
+  void wake_first() EXCLUDES(lock_);
+  void wake_every() EXCLUDES(lock_);
   void unlink_locked(Waiter& waiter) REQUIRES(lock_);
 
   SpinLock lock_{LockRank::kWaitQueue};
-  Waiter* first_ GUARDED_BY(lock_) = nullptr;
+  std::atomic<Waiter*> first_ = nullptr;  // written under lock_
   Waiter* last_ GUARDED_BY(lock_) = nullptr;
 };
 
