@@ -158,8 +158,8 @@ std::size_t fpu_signal_frame_size();
 // `frame` holds fpu_signal_frame_size() bytes.
 void fpu_to_signal_frame(const void* area, std::span<std::byte> frame);
 // Checks everything that the CPU would refuse and unpacks into `area`. EINVAL leaves it unchanged.
-// `frame` may be as short as 512 bytes, where it has no extended part.
-[[nodiscard]] Result<void> fpu_from_signal_frame(std::span<const std::byte> frame, void* area);
+// `frame` may be as short as 512 bytes, where it has no extended part; it is used up.
+[[nodiscard]] Result<void> fpu_from_signal_frame(std::span<std::byte> frame, void* area);
 // How many bytes the frame that begins with these 512 bytes occupies in user memory.
 std::size_t fpu_signal_frame_extent(std::span<const std::byte> first_512_bytes);
 

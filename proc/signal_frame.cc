@@ -17,16 +17,28 @@ bool is_on_stack(const SignalStack& stack, std::uint64_t rsp) {
   return rsp > stack.address && rsp - stack.address <= stack.size_bytes;
 }
 
-struct FpImage {
-  explicit FpImage(std::size_t bytes) : bytes(new(std::nothrow) std::byte[bytes]) {}
-  ~FpImage() { delete[] bytes; }
+// A copy of the FPU's state, which must not be the thread's own: what is copied from or to user
+// memory may sleep, and a switch of threads writes that. Where there are no registers wider than
+// AVX's it takes no allocation.
+class FpImage {
+ public:
+  explicit FpImage(std::size_t size_bytes)
+      : bytes(size_bytes <= sizeof(small_) ? small_ : new(std::nothrow) std::byte[size_bytes]) {}
+  ~FpImage() {
+    if (bytes != small_) delete[] bytes;
+  }
   FpImage(const FpImage&) = delete;
   FpImage& operator=(const FpImage&) = delete;
-  std::byte* bytes;
+
+ private:
+  alignas(64) std::byte small_[1024];  // not initialised
+
+ public:
+  std::byte* const bytes;  // null: ENOMEM
 };
 
 Result<void> write_fp_state(Thread& thread, std::uint64_t address, std::size_t bytes) {
-  FpImage image(bytes);
+  [[clang::uninitialized]] FpImage image(bytes);
   if (image.bytes == nullptr) {
     return fail(Errno::kENOMEM);
   }
@@ -41,7 +53,7 @@ Result<void> read_fp_state(Thread& thread, std::uint64_t address) {
   // it counts; the checks are made on the copy.
   constexpr std::size_t kLegacyBytes = 512;
   const std::size_t full = port::fpu_signal_frame_size();
-  FpImage image(full);
+  [[clang::uninitialized]] FpImage image(full);
   if (image.bytes == nullptr) {
     return fail(Errno::kENOMEM);
   }
@@ -55,9 +67,7 @@ Result<void> read_fp_state(Thread& thread, std::uint64_t address) {
     const std::span<std::byte> rest(image.bytes + kLegacyBytes, extent - kLegacyBytes);
     TRY(UserBytesIn::from_value(address + kLegacyBytes, rest.size()).copy_in(rest));
   }
-  port::context_save_user(thread.context);
-  TRY(port::fpu_from_signal_frame(std::span<const std::byte>(image.bytes, extent),
-                                  thread.context.fpu));
+  TRY(port::fpu_from_signal_frame(std::span(image.bytes, extent), thread.context.fpu));
   port::fpu_restore(thread.context.fpu);
   return {};
 }
@@ -95,16 +105,16 @@ Result<void> push_signal_frame(Thread& thread, UserRegisters& registers, const S
   }
   TRY(write_fp_state(thread, place.fp_state, fp_bytes));
 
-  SignalFrame frame{};
-  frame.return_address = action.restorer;
-  frame.context.flags =
-      kUcSignalContextSs | kUcStrictRestoreSs | (fp_bytes > 512 ? kUcFpXstate : 0);
-  frame.context.stack = stack;
+  SignalFrame frame{.return_address = action.restorer,
+                    .context = {.flags = kUcSignalContextSs | kUcStrictRestoreSs |
+                                         (fp_bytes > 512 ? kUcFpXstate : 0),
+                                .link = 0,
+                                .stack = stack,
+                                .context = to_signal_context(registers, thread.last_fault, mask),
+                                .mask = mask},
+                    .info = info};
   frame.context.stack.flags |= is_on_it ? kSsOnStack : 0;
-  frame.context.context = to_signal_context(registers, thread.last_fault, mask);
   frame.context.context.fp_state = place.fp_state;
-  frame.context.mask = mask;
-  frame.info = info;
   TRY(UserOut<SignalFrame>::from_value(place.frame).put(frame));
   if ((stack.flags & kSsAutoDisarm) != 0) {
     stack = SignalStack{};
@@ -127,28 +137,29 @@ Result<void> push_signal_frame(Thread& thread, UserRegisters& registers, const S
 std::int64_t signal_return(UserRegisters& registers) {
   Thread& thread = current_thread();
   const std::uint64_t address = registers.rsp - sizeof(std::uint64_t);
-  const Result<SignalFrame> frame = UserIn<SignalFrame>::from_value(address).get();
-  Result<void> fp;
-  if (frame.has_value() && frame->context.context.fp_state != 0) {
-    fp = read_fp_state(thread, frame->context.context.fp_state);
+  [[clang::uninitialized]] SignalFrame frame;
+  Result<void> read =
+      UserSpan<SignalFrame, Direction::kIn>::from_value(address, 1).copy_in({&frame, 1});
+  if (read.has_value() && frame.context.context.fp_state != 0) {
+    read = read_fp_state(thread, frame.context.context.fp_state);
   }
-  if (!frame.has_value() || !fp.has_value()) {
+  if (!read.has_value()) {
     force_signal(thread, {.signal = kSigSegv, .code = kSiKernel});
     registers.orig_rax = kNoSystemCall;
     return 0;
   }
-  if (frame->context.context.fp_state == 0) {
+  if (frame.context.context.fp_state == 0) {
     port::fpu_init(thread.context.fpu);
     port::fpu_restore(thread.context.fpu);
   }
-  set_blocked(frame->context.mask & ~kUnblockableSignals);
-  registers = from_signal_context(frame->context.context, registers);
+  set_blocked(frame.context.mask & ~kUnblockableSignals);
+  registers = from_signal_context(frame.context.context, registers);
   // As Linux: a stack that sigaltstack would refuse is passed over.
-  SignalStack stack = frame->context.stack;
+  SignalStack stack = frame.context.stack;
   stack.reserved = 0;
   stack.flags &= ~kSsOnStack;
   static_cast<void>(change_signal_stack(stack, registers.rsp));
-  if (!has_user_selectors(frame->context.context)) {
+  if (!has_user_selectors(frame.context.context)) {
     force_signal(thread, {.signal = kSigSegv, .code = kSiKernel});
   }
   return static_cast<std::int64_t>(registers.rax);

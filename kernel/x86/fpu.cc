@@ -171,20 +171,17 @@ std::size_t fpu_signal_frame_extent(std::span<const std::byte> first_512_bytes) 
   return software.extended_size;
 }
 
-Result<void> fpu_from_signal_frame(std::span<const std::byte> frame, void* area) {
+// Puts `frame` right where it stands, and copies it once.
+Result<void> fpu_from_signal_frame(std::span<std::byte> frame, void* area) {
   if (frame.size() < sizeof(LegacyFpuArea)) {
     return fail(Errno::kEINVAL);
   }
-  LegacyFpuArea legacy;
-  std::memcpy(&legacy, frame.data(), sizeof(legacy));
+  auto& legacy = *reinterpret_cast<LegacyFpuArea*>(frame.data());
   if ((legacy.mxcsr & ~mxcsr_mask) != 0) {
     return fail(Errno::kEINVAL);
   }
-  legacy.mxcsr_mask = mxcsr_mask;
   SoftwareBytes software;
   std::memcpy(&software, legacy.software, sizeof(software));
-  std::memset(legacy.software, 0, sizeof(legacy.software));
-
   bool extended = features.xsave && frame.size() >= fpu_signal_frame_size() &&
                   fpu_signal_frame_extent(frame) == fpu_signal_frame_size();
   if (extended) {
@@ -192,6 +189,8 @@ Result<void> fpu_from_signal_frame(std::span<const std::byte> frame, void* area)
     std::memcpy(&magic2, frame.data() + state_bytes, sizeof(magic2));
     extended = magic2 == kMagic2;
   }
+  legacy.mxcsr_mask = mxcsr_mask;
+  std::memset(legacy.software, 0, sizeof(legacy.software));
   if (!extended) {
     // x87 and SSE as given, every other component in its initial state.
     fpu_init(area);
@@ -202,8 +201,7 @@ Result<void> fpu_from_signal_frame(std::span<const std::byte> frame, void* area)
     return {};
   }
 
-  XSaveHeader header;
-  std::memcpy(&header, frame.data() + offsetof(XSaveArea, header), sizeof(header));
+  XSaveHeader& header = reinterpret_cast<XSaveArea*>(frame.data())->header;
   // What XRSTOR's standard form refuses (Intel SDM volume 1, 13.8.1).
   const bool reserved_is_clear = std::all_of(std::begin(header.reserved), std::end(header.reserved),
                                              [](std::uint64_t word) { return word == 0; });
@@ -212,8 +210,6 @@ Result<void> fpu_from_signal_frame(std::span<const std::byte> frame, void* area)
   }
   header.xstate_bv &= software.features & features.xcr0;
   std::memcpy(area, frame.data(), state_bytes);
-  std::memcpy(area, &legacy, sizeof(legacy));
-  static_cast<XSaveArea*>(area)->header = header;
   return {};
 }
 
