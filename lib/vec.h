@@ -108,6 +108,15 @@ class Vec {
     }
     return {};
   }
+  // The same, but new elements hold what was in the memory: for a buffer that is about to be
+  // filled.
+  [[nodiscard]] Result<void> resize_for_overwrite(std::size_t size)
+    requires std::is_trivially_default_constructible_v<T> && std::is_trivially_destructible_v<T>
+  {
+    TRY(reserve(size));
+    size_ = size;
+    return {};
+  }
   [[nodiscard]] Result<void> append(std::span<const T> values)
     requires std::is_trivially_copyable_v<T>
   {

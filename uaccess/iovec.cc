@@ -19,7 +19,7 @@ Result<std::size_t> import_iovec(UserSpan<Iovec, Direction::kIn> list,
                                  std::span<UserSpan<std::byte, D>> segments) {
   if (list.size() > kMaxSegments) return fail(Errno::kEINVAL);
   HOLSTEIN_ASSERT(segments.size() >= list.size());
-  std::array<Iovec, kPiece> piece;
+  [[clang::uninitialized]] std::array<Iovec, kPiece> piece;
   std::size_t total = 0;
   // As Linux has it: first the whole list is read, then the lengths count, then the addresses.
   bool is_negative = false;

@@ -31,17 +31,22 @@ Result<PhysAddr> AddressSpace::reach_locked(VirtAddr address, FaultAccess access
       (region->protection & kProtRead) == 0) {
     return fail(Errno::kEFAULT);
   }
-  switch (serve_fault_locked(*region, address, access, rights)) {
-    case FaultOutcome::kResolved:
-      break;
-    case FaultOutcome::kOutOfMemory:
-      return fail(Errno::kENOMEM);
-    case FaultOutcome::kNotMapped:
-    case FaultOutcome::kNoPermission:
-    case FaultOutcome::kBeyondFile:
-      return fail(Errno::kEFAULT);
+  // What is there and may be read is read as it is, shared or not; the rest takes a fault.
+  const bool may_read = access == FaultAccess::kRead && (region->protection & kProtRead) != 0;
+  PathSurvey survey = survey_path(root_, address, 1);
+  if (!may_read || !survey.entry.is_present()) {
+    switch (serve_fault_locked(*region, address, access, rights)) {
+      case FaultOutcome::kResolved:
+        break;
+      case FaultOutcome::kOutOfMemory:
+        return fail(Errno::kENOMEM);
+      case FaultOutcome::kNotMapped:
+      case FaultOutcome::kNoPermission:
+      case FaultOutcome::kBeyondFile:
+        return fail(Errno::kEFAULT);
+    }
+    survey = survey_path(root_, address, 1);
   }
-  const PathSurvey survey = survey_path(root_, address, 1);
   HOLSTEIN_ASSERT(survey.entry.is_present() && is_leaf(survey.entry, survey.reached_level));
   // Of a huge page, the one frame.
   const std::uint64_t offset = address.page().value() & (entry_span(survey.reached_level) - 1);

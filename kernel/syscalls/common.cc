@@ -19,7 +19,7 @@ Result<void> FetchedString::fetch(const UserString& from, std::size_t max_bytes)
       break;
   }
   if (first_bytes == max_bytes) return fail(Errno::kENAMETOOLONG);
-  TRY(long_.resize(max_bytes));
+  TRY(long_.resize_for_overwrite(max_bytes));
   std::memcpy(long_.data(), short_, first_bytes);
   const RawString rest = from.copy_in_part(long_.span().subspan(first_bytes), first_bytes);
   if (rest.end == StringEnd::kFault) return fail(Errno::kEFAULT);

@@ -58,6 +58,28 @@ class FetchedString {
   char short_[kShortBytes];  // not initialised: only what was fetched is ever looked at
 };
 
+// An array whose length a system call's argument says: in place where it is short.
+template <class T, std::size_t kFew = 8>
+class ArgumentArray {
+ public:
+  ArgumentArray() = default;
+  ArgumentArray(const ArgumentArray&) = delete;
+  ArgumentArray& operator=(const ArgumentArray&) = delete;
+
+  // Once. ENOMEM.
+  [[nodiscard]] Result<void> resize(std::size_t size) {
+    size_ = size;
+    if (size > kFew) TRY(many_.resize(size));
+    return {};
+  }
+  std::span<T> span() { return {size_ > kFew ? many_.data() : few_, size_}; }
+
+ private:
+  std::size_t size_ = 0;
+  T few_[kFew] = {};
+  Vec<T> many_;
+};
+
 // Where a relative path starts.
 class PathBase {
  public:

@@ -32,7 +32,7 @@ class Segments {
   std::span<const UserSpan<std::byte, D>> span() { return segments_.span(); }
 
  private:
-  Vec<UserSpan<std::byte, D>> segments_;
+  ArgumentArray<UserSpan<std::byte, D>> segments_;
 };
 
 template <Direction D>

@@ -322,14 +322,14 @@ SystemCallResult process_vm(ProcessNumber pid, UserSpan<Iovec, Direction::kIn> l
   if (flags != 0 || local_list.size() > kMaxSegments || remote_list.size() > kMaxSegments) {
     return fail(Errno::kEINVAL);
   }
-  Vec<UserSpan<std::byte, kLocal>> segments;
+  ArgumentArray<UserSpan<std::byte, kLocal>> segments;
   TRY(segments.resize(local_list.size()));
   TRY(import_iovec<kLocal>(local_list, segments.span()));
-  Vec<Iovec> remote;
+  ArgumentArray<Iovec> remote;
   TRY(remote.resize(remote_list.size()));
   TRY(remote_list.copy_in(remote.span()));
   std::size_t remote_bytes = 0;
-  for (const Iovec& segment : remote) {
+  for (const Iovec& segment : remote.span()) {
     if (segment.length > INT64_MAX ||
         __builtin_add_overflow(remote_bytes, segment.length, &remote_bytes)) {
       return fail(Errno::kEINVAL);
@@ -355,10 +355,10 @@ SystemCallResult process_vm(ProcessNumber pid, UserSpan<Iovec, Direction::kIn> l
     }
   }();
   Vec<std::byte> buffer;
-  TRY(buffer.resize(kPageSize));
+  TRY(buffer.resize_for_overwrite(kPageSize));
   std::size_t total = 0;
   bool is_short = false;
-  for (const Iovec& segment : remote) {
+  for (const Iovec& segment : remote.span()) {
     const std::size_t wanted = std::min(segment.length, local.remaining());
     const std::size_t moved =
         transfer<kAccess>(*remote_space, segment.base, wanted, local, buffer.span());
