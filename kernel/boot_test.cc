@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "lib/panic.h"
 #include "lib/spinlock.h"
+#include "uaccess/uaccess.h"
 #include "vm/frame.h"
 #include "vm/kmalloc.h"
 #include "vm/paging.h"
@@ -123,6 +124,36 @@ void panic_in_panic() {
   asm volatile("movq $0x1234567, %%rbp; ud2" : : : "memory");
 }
 
+// Copies of a wrong length between user memory and the kernel's: the panic comes before the access,
+// so that it matters little whether there is anything at the address.
+void copy_to_anywhere(const void* from, std::size_t bytes) {
+  (void)copy_to_user(reinterpret_cast<UserTarget>(kUserPage), opaque(from), opaque(bytes));
+}
+void copy_from_anywhere(void* to, std::size_t bytes) {
+  (void)copy_from_user(opaque(to), reinterpret_cast<UserSource>(kUserPage), opaque(bytes));
+}
+
+void copy_out_of_slab_object() { copy_to_anywhere(kmalloc(64), 65); }
+void copy_into_middle_of_heap_block() {
+  copy_from_anywhere(static_cast<char*>(kmalloc_page(2 * kPageSize)) + 100, 2 * kPageSize - 99);
+}
+void copy_out_of_stack_frame() {
+  char buffer[64] = {};
+  copy_to_anywhere(buffer, 256);
+}
+void copy_below_stack() {
+  const auto here = reinterpret_cast<std::uint64_t>(__builtin_frame_address(0));
+  copy_from_anywhere(reinterpret_cast<void*>(here - 2048), 8);
+}
+void copy_of_code() { copy_to_anywhere(__text_start, 8); }
+void copy_into_constants() { copy_from_anywhere(const_cast<char*>(__rodata_start), 8); }
+void copy_into_free_frame() {
+  const PhysAddr frame = frame_alloc();
+  frame_free(frame);
+  copy_from_anywhere(phys_to_virt(frame), 8);
+}
+void copy_into_page_table() { copy_from_anywhere(phys_to_virt(paging_create_directory()), 8); }
+
 void hang() {
   while (true) {
     x86::cli();
@@ -153,6 +184,14 @@ constexpr Test kTests[] = {
     {"divide", divide_by_zero},
     {"non_canonical", non_canonical},
     {"broken_frames", panic_in_panic},
+    {"copy_slab", copy_out_of_slab_object},
+    {"copy_heap", copy_into_middle_of_heap_block},
+    {"copy_stack", copy_out_of_stack_frame},
+    {"copy_below_stack", copy_below_stack},
+    {"copy_code", copy_of_code},
+    {"copy_constants", copy_into_constants},
+    {"copy_free_frame", copy_into_free_frame},
+    {"copy_page_table", copy_into_page_table},
     {"hang", hang},
 };
 

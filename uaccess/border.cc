@@ -19,11 +19,12 @@ namespace {
 
 // After each fetch of an argument, in debug builds: with the bytes that were in fact read, and the
 // code that asked for them.
-[[gnu::always_inline]] inline void after_fetch(std::uint64_t from, std::size_t bytes) {
+[[gnu::always_inline]] inline void after_fetch(std::uint64_t from, std::size_t bytes,
+                                               const void* caller) {
   if constexpr (HOLSTEIN_DEBUG) {
     FetchRecorder* recorder = current_fetch_recorder();
     if (recorder == nullptr) return;
-    const auto found = recorder->record(from, bytes, __builtin_return_address(0));
+    const auto found = recorder->record(from, bytes, caller);
     if (found.has_value()) report_double_fetch(*found);
   }
 }
@@ -50,22 +51,38 @@ std::size_t raw_clear(std::uint64_t to, std::size_t bytes) {
   return uaccess_clear_rep_words(to, bytes);
 }
 
-}  // namespace
-
-[[gnu::noinline]] std::size_t copy_in(void* to, std::uint64_t from, std::size_t bytes, Fetch what) {
-  if (bytes == 0) return 0;
+[[gnu::always_inline]] inline std::size_t read_user(void* to, std::uint64_t from, std::size_t bytes,
+                                                    Fetch what, const void* caller) {
   before_access();
   const std::size_t left = from < kUserLimit ? raw_copy_in(to, from, bytes) : bytes;
   const std::size_t done = bytes - left;
   if (left != 0 && what != Fetch::kDataOver) [[unlikely]] {
     std::memset(static_cast<char*>(to) + done, 0, left);
   }
-  if (what == Fetch::kArgument) after_fetch(from, done);
+  if (what == Fetch::kArgument) after_fetch(from, done, caller);
   return done;
+}
+
+}  // namespace
+
+[[gnu::noinline]] std::size_t copy_in(void* to, std::uint64_t from, std::size_t bytes, Fetch what) {
+  if (bytes == 0) return 0;
+  check_kernel_buffer(to, bytes, BufferUse::kWritten);
+  return read_user(to, from, bytes, what, __builtin_return_address(0));
+}
+
+[[gnu::noinline]] std::size_t copy_in_object(void* to, std::uint64_t from, std::size_t bytes,
+                                             Fetch what) {
+  return read_user(to, from, bytes, what, __builtin_return_address(0));
 }
 
 std::size_t copy_out(std::uint64_t to, const void* from, std::size_t bytes) {
   if (bytes == 0) return 0;
+  check_kernel_buffer(from, bytes, BufferUse::kRead);
+  return copy_out_object(to, from, bytes);
+}
+
+std::size_t copy_out_object(std::uint64_t to, const void* from, std::size_t bytes) {
   before_access();
   return to < kUserLimit ? bytes - raw_copy_out(to, from, bytes) : 0;
 }
@@ -96,7 +113,8 @@ std::size_t clear(std::uint64_t to, std::size_t bytes) {
     default:
       panic("user value: expected 1, 2, 4 or 8 bytes, found %zu", bytes);
   }
-  if (result.fault == 0 && what == Fetch::kArgument) after_fetch(from, bytes);
+  if (result.fault == 0 && what == Fetch::kArgument)
+    after_fetch(from, bytes, __builtin_return_address(0));
   return result;
 }
 
@@ -129,10 +147,12 @@ RawValue compare_exchange(std::uint64_t at, std::uint64_t expected, std::uint64_
 [[gnu::noinline]] RawString string_copy_in(char* to, std::uint64_t from, std::size_t limit) {
   before_access();
   if (from >= kUserLimit) return {.length = 0, .end = StringEnd::kFault};
+  if (limit != 0) check_kernel_buffer(to, limit, BufferUse::kWritten);
   const std::size_t reach = std::min<std::size_t>(limit, kUserLimit - from);
   RawString result = uaccess_string_copy_in(to, from, reach);
   if (result.end == StringEnd::kUnterminated && reach < limit) result.end = StringEnd::kFault;
-  after_fetch(from, result.length + (result.end == StringEnd::kTerminated ? 1 : 0));
+  after_fetch(from, result.length + (result.end == StringEnd::kTerminated ? 1 : 0),
+              __builtin_return_address(0));
   return result;
 }
 

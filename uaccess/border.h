@@ -35,10 +35,16 @@ enum class Fetch : std::uint8_t { kArgument, kData, kDataOver };
 
 // Reads `bytes` bytes into `to` and returns how many came. The rest of `to` is zero; with kDataOver
 // it is as it was.
+//
+// Here as in copy_out() and string_copy_in(), the kernel's buffer must lie within one object: a
+// length that leads out of it panics (check_kernel_buffer). The forms with `_object` are for one
+// object whose type says its size, and leave that out.
 std::size_t copy_in(void* to, std::uint64_t from, std::size_t bytes, Fetch what);
+std::size_t copy_in_object(void* to, std::uint64_t from, std::size_t bytes, Fetch what);
 
 // Writes `bytes` bytes and returns how many went.
 std::size_t copy_out(std::uint64_t to, const void* from, std::size_t bytes);
+std::size_t copy_out_object(std::uint64_t to, const void* from, std::size_t bytes);
 
 // Writes `bytes` zeros and returns how many went.
 std::size_t clear(std::uint64_t to, std::size_t bytes);

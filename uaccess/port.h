@@ -17,6 +17,14 @@ enum class UserAccess : std::uint8_t { kRead, kWrite };
 // not empty. The answer may be out of date as soon as it is given.
 bool user_range_is_mapped(std::uint64_t address, std::size_t bytes, UserAccess access);
 
+// What a copy is about to do with a buffer of the kernel.
+enum class BufferUse : std::uint8_t { kRead, kWritten };
+
+// Panics unless [buffer, buffer + bytes) lies within one object of the kernel: a heap object, a
+// frame of the running stack, a page of data. For copies whose length was computed at run time;
+// `bytes` is not 0.
+void check_kernel_buffer(const void* buffer, std::size_t bytes, BufferUse use);
+
 // Debug builds only, from here down: the optimised kernel contains no call of these.
 
 // Panics where a page fault could not be served: a spinlock is held, preemption is off, or this is

@@ -128,7 +128,7 @@ class [[clang::trivial_abi]] UserPtr {
       return border::from_bits<T>(raw.value);
     } else {
       border::Uninitialized<T> room;
-      if (border::copy_in(&room.value, address_, sizeof(T), border::Fetch::kArgument) !=
+      if (border::copy_in_object(&room.value, address_, sizeof(T), border::Fetch::kArgument) !=
           sizeof(T)) {
         return fail(Errno::kEFAULT);
       }
@@ -155,7 +155,7 @@ class [[clang::trivial_abi]] UserPtr {
     if constexpr (border::kIsOneAccess<T>) {
       done = border::put(address_, border::to_bits(value), sizeof(T));
     } else {
-      done = border::copy_out(address_, &value, sizeof(T)) == sizeof(T);
+      done = border::copy_out_object(address_, &value, sizeof(T)) == sizeof(T);
     }
     if (!done) return fail(Errno::kEFAULT);
     return {};

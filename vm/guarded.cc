@@ -256,6 +256,20 @@ void guarded_free_at(void* pointer, CallSite site) {
   forget(block);
 }
 
+ObjectBounds guarded_bounds(const void* pointer) {
+  const auto address = reinterpret_cast<std::uint64_t>(pointer);
+  SpinGuard guard(blocks_lock);
+  const GuardedBlock* block = find_around(address);
+  if (block == nullptr || block->is_kept) {
+    return {.kind = "free heap pages", .name = "", .start = 0, .end = 0};
+  }
+  const char* name = block->label != nullptr ? block->label : "";
+  if (address < block->start || address >= block->end()) {
+    return {.kind = "guard page", .name = name, .start = 0, .end = 0};
+  }
+  return {.kind = "heap block", .name = name, .start = block->start, .end = block->end()};
+}
+
 std::size_t guarded_size(const void* pointer) {
   SpinGuard guard(blocks_lock);
   const auto found = blocks->find(reinterpret_cast<std::uint64_t>(pointer));

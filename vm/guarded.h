@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "vm/call_site.h"
+#include "vm/object_bounds.h"
 
 namespace holstein {
 
@@ -14,6 +15,8 @@ void* guarded_alloc_at(std::size_t size, CallSite site);  // contents undefined
 void guarded_free_at(void* pointer, CallSite site);
 // True if `pointer` lies in the heap window.
 bool guarded_contains(const void* pointer);
+// The block, in its owner's hands, around `pointer`, which lies in the heap window.
+ObjectBounds guarded_bounds(const void* pointer);
 // Usable bytes of the block that starts at `pointer`; 0 if none does.
 std::size_t guarded_size(const void* pointer);
 

@@ -18,6 +18,9 @@ _KINDS = {
         "user_access": ("SMAP", "touch_user_memory"),
         "assert": ("opaque(1) == 2", "boot_test.cc"),
         "stack_smash": ("stack", "smash_stack"),
+        "copy_slab": ("user copy from", "expected 65 bytes", "found slab object kmalloc-64 of 64 bytes"),
+        "copy_stack": ("expected 256 bytes", "found stack frame", "copy_out_of_stack_frame"),
+        "copy_constants": ("user copy to", "found kernel constants"),
         "broken_frames": ("invalid opcode", "panic_in_panic"),
     },
     "debug": {
@@ -27,6 +30,8 @@ _KINDS = {
         "write_rodata": ("write to", "kernel constants", "read-only"),
         "non_canonical": ("non_canonical",),
         "divide": ("divide", "divide_by_zero"),
+        "copy_heap": ("user copy to", "found heap block of 8192 bytes"),
+        "copy_free_frame": ("found free frame",),
         "stack_overflow": ("guard", "recurse"),
     },
 }

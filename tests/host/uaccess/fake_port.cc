@@ -23,6 +23,12 @@ bool user_range_is_mapped(std::uint64_t address, std::size_t bytes, UserAccess a
   });
 }
 
+void check_kernel_buffer(const void* buffer, std::size_t bytes, BufferUse use) {
+  testing::FakePort& port = testing::fake_port();
+  port.buffer = {.start = buffer, .bytes = bytes, .use = use};
+  ++port.buffer_checks;
+}
+
 void assert_may_fault() { ++testing::fake_port().may_fault_checks; }
 
 FetchRecorder* current_fetch_recorder() { return testing::fake_port().recorder; }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "uaccess/fetch_recorder.h"
+#include "uaccess/port.h"
 
 namespace holstein::testing {
 
@@ -22,6 +23,13 @@ struct FakePort {
   std::size_t may_fault_checks = 0;
   FetchRecorder* recorder = nullptr;
   std::vector<DoubleFetch> double_fetches;
+  // The last buffer that a copy had checked, and how many there were.
+  struct {
+    const void* start = nullptr;
+    std::size_t bytes = 0;
+    BufferUse use = BufferUse::kRead;
+  } buffer;
+  std::size_t buffer_checks = 0;
 };
 
 FakePort& fake_port();
