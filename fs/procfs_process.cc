@@ -4,6 +4,7 @@
 #include "fs/inspection.h"
 #include "fs/port.h"
 #include "fs/procfs_nodes.h"
+#include "uaccess/speculation.h"
 
 namespace holstein {
 namespace {
@@ -272,7 +273,7 @@ class ProcessDirectory final : public ProcDirectory {
   Result<void> read_directory(Dentry&, DirectorySink& sink, std::uint64_t& position) override
       REQUIRES(lock) {
     for (; position < std::size(kNodes); ++position) {
-      const Node& node = kNodes[position];
+      const Node& node = kNodes[clamp_index(position, std::size(kNodes))];
       if (!is_visible(node)) continue;
       if (!sink.emit(node.name, proc_inode_number(id_, static_cast<std::uint32_t>(position) + 1),
                      type_of(node.kind), position + 1)) {
@@ -339,8 +340,8 @@ Result<Inode*> make_process_directory(Superblock& superblock, std::int32_t id, b
   // What may hold secrets of another user is root's, but for the directory itself.
   const std::uint32_t uid = status->is_dumpable ? status->uid[kEffective] : 0;
   const std::uint32_t gid = status->is_dumpable ? status->gid[kEffective] : 0;
-  auto* made = new (std::nothrow)
-      ProcessDirectory(superblock, id, is_thread, std::move(process), uid, gid);
+  auto* made =
+      new (std::nothrow) ProcessDirectory(superblock, id, is_thread, std::move(process), uid, gid);
   if (made == nullptr) return fail(Errno::kENOMEM);
   made->initialise(0555, status->uid[kEffective], status->gid[kEffective], 2);
   return made;

@@ -10,6 +10,7 @@
 #include "lib/vec.h"
 #include "proc/descriptor_chunks.h"
 #include "proc/limits.h"
+#include "uaccess/speculation.h"
 
 namespace holstein {
 
@@ -113,7 +114,8 @@ File* FileTable::peek_locked(Descriptor descriptor) {
   if (descriptor < 0 || chunk_of(descriptor) >= directory_->chunks.size()) {
     return nullptr;
   }
-  const DescriptorChunk* chunk = directory_->chunks[chunk_of(descriptor)].get();
+  const std::size_t at = clamp_index(chunk_of(descriptor), directory_->chunks.size());
+  const DescriptorChunk* chunk = directory_->chunks[at].get();
   return chunk != nullptr ? chunk->files[index_of(descriptor)].get() : nullptr;
 }
 

@@ -4,6 +4,7 @@
 
 #include "proc/process.h"
 #include "proc/thread.h"
+#include "uaccess/speculation.h"
 #include "vm/privilege.h"
 
 namespace holstein {
@@ -117,7 +118,7 @@ Result<ResourceLimit> exchange_limit(std::int32_t pid, std::uint32_t resource,
   MemoryLimits memory;
   {
     SpinGuard guard(target->signal_lock);
-    ResourceLimit& limit = target->limits.values[resource];
+    ResourceLimit& limit = target->limits.values[clamp_index(resource, kResourceCount)];
     before = limit;
     if (!wanted.has_value()) {
       return before;

@@ -3,6 +3,7 @@
 #include <new>
 
 #include "lib/panic.h"
+#include "uaccess/speculation.h"
 
 namespace holstein {
 
@@ -124,10 +125,11 @@ void release_pid(PidRecord* record) {
 }
 
 PidRecord* find_pid_locked(ProcessId number) {
-  if (number <= 0 || number >= kPidMaxLimit || leaves[number / kLeafEntries] == nullptr) {
+  if (number <= 0 || number >= kPidMaxLimit) {
     return nullptr;
   }
-  return slot_of(number);
+  number = static_cast<ProcessId>(clamp_index(static_cast<std::size_t>(number), kPidMaxLimit));
+  return leaves[number / kLeafEntries] != nullptr ? slot_of(number) : nullptr;
 }
 
 PidRecord* next_pid_locked(ProcessId from) {

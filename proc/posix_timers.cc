@@ -6,6 +6,7 @@
 #include "proc/process.h"
 #include "proc/thread.h"
 #include "proc/timers.h"
+#include "uaccess/speculation.h"
 
 namespace holstein {
 
@@ -60,7 +61,7 @@ PosixTimer* find_locked(PosixTimers& timers, std::int32_t id) REQUIRES(timers.lo
   if (id < 0 || static_cast<std::size_t>(id) >= timers.slots.size()) {
     return nullptr;
   }
-  return timers.slots[static_cast<std::size_t>(id)].timer;
+  return timers.slots[clamp_index(static_cast<std::size_t>(id), timers.slots.size())].timer;
 }
 
 IntervalTimer state_of(PosixTimer& timer) {

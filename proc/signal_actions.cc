@@ -4,8 +4,18 @@
 #include "proc/process.h"
 #include "proc/signal.h"
 #include "proc/thread.h"
+#include "uaccess/speculation.h"
 
 namespace holstein {
+
+namespace {
+
+// Of a signal in the table. The number was checked; the CPU may not have waited for that.
+std::size_t index_of(int signal) {
+  return clamp_index(static_cast<std::size_t>(signal - 1), kSignalCount);
+}
+
+}  // namespace
 
 Result<RefPtr<SignalActions>> SignalActions::create() {
   auto actions = RefPtr<SignalActions>::adopt(new (std::nothrow) SignalActions);
@@ -47,7 +57,7 @@ Result<RefPtr<SignalActions>> SignalActions::fork_for_exec() {
 
 SignalAction SignalActions::get(int signal) {
   SpinGuard guard(lock_);
-  return table_->actions[signal - 1];
+  return table_->actions[index_of(signal)];
 }
 
 Result<void> SignalActions::set(int signal, const SignalAction& action) {
@@ -66,7 +76,7 @@ Result<void> SignalActions::set(int signal, const SignalAction& action) {
       old = std::move(table_);
       table_ = std::move(fresh);
     }
-    table_->actions[signal - 1] = action;
+    table_->actions[index_of(signal)] = action;
   }
   return {};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernel/syscalls/handlers.h"
+#include "uaccess/speculation.h"
 
 namespace holstein {
 namespace {
@@ -17,8 +18,7 @@ static_assert(std::ranges::is_sorted(kSystemCalls, {}, &SystemCall::number));
 static_assert(std::ranges::adjacent_find(kSystemCalls, {}, &SystemCall::number) ==
               std::end(kSystemCalls));
 
-// Index into kSystemCalls plus one by number; 0: no such call. A power of two, so that a number can
-// be masked after its bounds check.
+// Index into kSystemCalls plus one by number; 0: no such call.
 constexpr std::size_t kNumbers = 512;
 static_assert(kSystemCalls[std::size(kSystemCalls) - 1].number < kNumbers);
 
@@ -43,8 +43,7 @@ const SystemCall* find_system_call(std::uint64_t number) {
   if (number >= kNumbers) {
     return nullptr;
   }
-  // The mask holds under speculation, too, where the comparison above does not.
-  const std::uint16_t entry = kIndex.entry[number & (kNumbers - 1)];
+  const std::uint16_t entry = kIndex.entry[clamp_index(number, kNumbers)];
   return entry == 0 ? nullptr : &kSystemCalls[entry - 1];
 }
 
