@@ -7,6 +7,7 @@
 #include "fs/port.h"
 #include "fs/procfs_nodes.h"
 #include "lib/random.h"
+#include "uaccess/speculation.h"
 
 namespace holstein {
 namespace {
@@ -158,6 +159,7 @@ Result<void> link_thread_self(String& to) {
 
 constexpr Node kHolstein[] = {
     {.name = "check", .permissions = 0200, .store = &store_check},
+    {.name = "double_fetch", .permissions = 0200, .store = &store_double_fetch},
     {.name = "fail_allocation",
      .permissions = 0600,
      .generate = &generate_fail_allocation,
@@ -240,7 +242,7 @@ class FixedDirectory : public ProcDirectory {
   Result<void> read_directory(Dentry&, DirectorySink& sink, std::uint64_t& position) override
       REQUIRES(lock) {
     for (; position < nodes_.size(); ++position) {
-      const Node& node = nodes_[position];
+      const Node& node = nodes_[clamp_index(position, nodes_.size())];
       if (!sink.emit(node.name, child_number(position), type_of(node), position + 1)) return {};
     }
     return {};

@@ -4,11 +4,15 @@
 //                    heap, the frames and all address spaces; the kernel panics where one is
 //                    broken. EAGAIN: just now the memory of a process is being given back, or there
 //                    is none to count references in.
+//   double_fetch     an address in decimal, of which the kernel then reads a word twice: for the
+//   test
+//                    that such a mistake is noticed.
 //   fail_allocation  "N" lets the Nth allocation from now fail, "N persistent" all after it too, in
 //                    the writer and in what it forks from now on; "0" turns that off. A read gives
 //                    the requests left until the next failure (0: off) and how many have failed.
 #include "fs/port.h"
 #include "fs/procfs_nodes.h"
+#include "uaccess/user_ptr.h"
 #include "vm/frame.h"
 #include "vm/kmalloc.h"
 #include "vm/slab.h"
@@ -39,6 +43,14 @@ Result<void> store_check(std::string_view, const Credentials&) {
   validate_frames();
   if (!validate_all_address_spaces()) return fail(Errno::kEAGAIN);
   return {};
+}
+
+Result<void> store_double_fetch(std::string_view text, const Credentials&) {
+  TRY_ASSIGN(const std::uint64_t address, take_number(text));
+  const auto word = UserIn<std::uint32_t>::from_value(address);
+  TRY_ASSIGN(const std::uint32_t first, word.get());
+  TRY_ASSIGN(const std::uint32_t second, word.get());
+  return first == second ? Result<void>() : fail(Errno::kEAGAIN);
 }
 
 Result<void> generate_fail_allocation(String& to) {

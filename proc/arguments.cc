@@ -5,6 +5,7 @@
 #include <new>
 
 #include "lib/address.h"
+#include "uaccess/fetch_recorder.h"
 #include "uaccess/user_ptr.h"
 
 namespace holstein {
@@ -117,6 +118,7 @@ Result<void> ProgramArguments::read_arguments(std::uint64_t array) {
 }
 
 Result<void> ProgramArguments::read_environment(std::uint64_t array) {
+  fetch_next_argument();  // one array may be both
   return read_array(array, environment_);
 }
 

@@ -52,6 +52,12 @@ class GuestResult:
     powered_off: bool = False  # the guest did so by itself, in time
     qemu_errors: str = ""
 
+    @property
+    def double_fetches(self) -> list[str]:
+        """What a debug kernel's log says of user bytes that one system call has read twice."""
+        return [line for line in self.log.decode("utf-8", "replace").splitlines()
+                if "double fetch:" in line]
+
 
 def exit_status_of(wait_status: int) -> int:
     """What a shell makes of it."""

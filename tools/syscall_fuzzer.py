@@ -26,6 +26,7 @@ _GRACE_SECONDS = 60
 _MEMORY_BYTES = 512 << 20
 _MOST_BATCHES = 1 << 30
 _SHOWN_CALLS = 30
+_SHOWN_FETCHES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Slice:
 
     @property
     def failed(self) -> bool:
-        return (self.result.outcome, self.result.exit_status) != (Outcome.EXITED, 0)
+        return (self.result.outcome, self.result.exit_status) != (Outcome.EXITED, 0) or \
+            bool(self.result.double_fetches)
 
 
 def run_slice(boot: BootFiles, program: str, table: str, seed: int, first: int, batches: int,
@@ -87,7 +89,8 @@ def _report(part: Slice, boot: BootFiles, program: str, table: str, seed: int, f
     batch = part.next_batch
     tail = part.result.stdout.decode("utf-8", "replace").splitlines()[-3:]
     standard_streams.say(f"holstein: fuzz {NAME}: seed {seed}, batch {batch}: "
-                         f"{part.result.message or 'the fuzzer ended'}\n" + "\n".join(tail))
+                         f"{part.result.message or 'the fuzzer ended'}\n" +
+                         "\n".join(part.result.double_fetches[:_SHOWN_FETCHES] + tail))
     again = run_slice(boot, program, table, seed, batch, 1, _BOOT_SECONDS, trace=True)
     lines = again.result.stdout.decode("utf-8", "replace").splitlines()
     standard_streams.say("\n".join([f"the last calls of batch {batch} when it runs by itself:",

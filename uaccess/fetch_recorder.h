@@ -1,7 +1,10 @@
 // Finds double fetches: user bytes that one system call reads twice, so that another thread can
 // change them in between. Debug builds keep one of these for each thread.
 //
-// File data (write(), writev()) is not recorded: two segments may rightly name the same bytes.
+// File data (write(), writev()) is not recorded: two segments may rightly name the same bytes. Nor
+// are two arguments that name the same bytes (rename of a path to itself) one object that is read
+// twice: what a fetch belongs to is told from the registers, the nearest at or below its address,
+// and by next_argument().
 #pragma once
 
 #include <array>
@@ -25,11 +28,17 @@ class FetchRecorder {
   // Fetches that are remembered in one call; later ones replace the oldest.
   static constexpr std::size_t kCapacity = 64;
 
-  // A system call begins: forgets all.
-  void begin_call() {
+  static constexpr std::size_t kRegisters = 6;
+
+  // A system call with these arguments begins: forgets all.
+  void begin_call(const std::array<std::uint64_t, kRegisters>& registers = {}) {
     next_ = 0;
     fetches_ = 0;
+    argument_ = 0;
+    registers_ = registers;
   }
+  // What is fetched from now on is another argument, wherever it lies.
+  void next_argument() { ++argument_; }
 
   // Remembers that `caller` read [address, address + bytes). Returns the first overlap with an
   // earlier fetch of this call, the latest of them first.
@@ -43,12 +52,21 @@ class FetchRecorder {
     std::uint64_t begin;
     std::uint64_t end;
     const void* caller;
+    std::uint32_t argument;
+    std::uint32_t registers;  // those that it may come from, one bit each; 0: none of them
   };
 
+  std::uint32_t registers_of(std::uint64_t address) const;
+
   std::array<Range, kCapacity> ranges_ = {};
+  std::array<std::uint64_t, kRegisters> registers_ = {};
+  std::uint32_t argument_ = 0;
   std::size_t next_ = 0;  // slot that the next fetch takes
   std::size_t fetches_ =
       0;  // since begin_call(); the first min(fetches_, kCapacity) slots are used
 };
+
+// Tells the recorder of the running system call, where there is one, of its next_argument().
+void fetch_next_argument();
 
 }  // namespace holstein

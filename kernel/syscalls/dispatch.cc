@@ -52,7 +52,8 @@ std::int64_t syscall_dispatch(UserRegisters& registers) {
   }
   if constexpr (HOLSTEIN_DEBUG) {
     if (FetchRecorder* recorder = current_fetch_recorder(); recorder != nullptr) {
-      recorder->begin_call();
+      recorder->begin_call(
+          {registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9});
     }
   }
   const std::int64_t result = to_register(call->invoke(registers));

@@ -7,6 +7,7 @@
 #include "proc/exec.h"
 #include "proc/limits.h"
 #include "proc/process.h"
+#include "uaccess/fetch_recorder.h"
 #include "uaccess/io_iterator.h"
 #include "uaccess/iovec.h"
 
@@ -325,6 +326,7 @@ SystemCallResult process_vm(ProcessNumber pid, UserSpan<Iovec, Direction::kIn> l
   ArgumentArray<UserSpan<std::byte, kLocal>> segments;
   TRY(segments.resize(local_list.size()));
   TRY(import_iovec<kLocal>(local_list, segments.span()));
+  fetch_next_argument();
   ArgumentArray<Iovec> remote;
   TRY(remote.resize(remote_list.size()));
   TRY(remote_list.copy_in(remote.span()));

@@ -89,6 +89,9 @@ class GuestProgramTest(unittest.TestCase):
                          (Outcome.EXITED, 0, True),
                          f"{self.result.message}\n{self.result.log[-_SHOWN:].decode('utf-8', 'replace')}")
 
+    def test_the_kernel_fetched_nothing_twice(self):
+        self.assertEqual(self.result.double_fetches, [])
+
 
 def _add_tests() -> None:
     for name in _TESTS:

@@ -8,6 +8,7 @@
 #include "tests/host/uaccess/user_area.h"
 #include "uaccess/fetch_recorder.h"
 #include "uaccess/io_iterator.h"
+#include "uaccess/uaccess.h"
 #include "uaccess/user_ptr.h"
 
 namespace holstein::testing {
@@ -40,6 +41,28 @@ TEST(FetchRecorder, ForgetsTheOldestWhenItIsFull) {
   EXPECT_EQ(recorder.fetches(), FetchRecorder::kCapacity + 1);
   EXPECT_TRUE(recorder.record(8, 1, caller(100)).has_value());
   EXPECT_FALSE(recorder.record(0, 1, caller(101)).has_value());
+}
+
+TEST(FetchRecorder, TwoArgumentsMayNameTheSameBytes) {
+  FetchRecorder recorder;
+  // rename(path, path): both registers have it.
+  recorder.begin_call({0x10000, 0x10000, 7});
+  EXPECT_FALSE(recorder.record(0x10000, 5, caller(1)).has_value());
+  EXPECT_FALSE(recorder.record(0x10000, 5, caller(2)).has_value());
+  // Objects side by side on a stack: each is one argument's.
+  recorder.begin_call({0x10000, 0x10010, 0x10008});
+  EXPECT_FALSE(recorder.record(0x10000, 0x20, caller(3)).has_value());
+  EXPECT_FALSE(recorder.record(0x10010, 8, caller(4)).has_value());
+  EXPECT_TRUE(recorder.record(0x10010, 8, caller(5)).has_value());
+  // What a pointer in memory leads to belongs to no register, and small numbers are none.
+  recorder.begin_call({0x20000, 1, 1});
+  EXPECT_FALSE(recorder.record(0x10000, 8, caller(6)).has_value());
+  EXPECT_TRUE(recorder.record(0x10000, 8, caller(7)).has_value());
+  recorder.begin_call();
+  EXPECT_FALSE(recorder.record(0x20000, 8, caller(8)).has_value());
+  recorder.next_argument();
+  EXPECT_FALSE(recorder.record(0x20000, 8, caller(9)).has_value());
+  EXPECT_TRUE(recorder.record(0x20004, 8, caller(10)).has_value());
 }
 
 class DebugChecksTest : public ::testing::Test {
@@ -103,6 +126,32 @@ TEST_F(DebugChecksTest, FileDataWritesAndMeantRereadsAreNoDoubleFetch) {
   }
   EXPECT_TRUE(word.get().has_value());
   EXPECT_EQ(reports(), 0u);
+}
+
+TEST_F(DebugChecksTest, BuffersWithALengthOfRunTimeAreChecked) {
+  const auto checked = [](const void* start, std::size_t bytes, BufferUse use) {
+    const auto& buffer = fake_port().buffer;
+    return buffer.start == start && buffer.bytes == bytes && buffer.use == use;
+  };
+  const auto span = UserSpan<char, Direction::kInOut>::from_registers(area_.address(), 24);
+  std::array<char, 32> room = {};
+  EXPECT_TRUE(span.copy_in(std::span(room).first(24)).has_value());
+  EXPECT_TRUE(checked(room.data(), 24, BufferUse::kWritten));
+  EXPECT_EQ(span.copy_out_partial(std::span(room).subspan(8, 20)), 20u);
+  EXPECT_TRUE(checked(room.data() + 8, 20, BufferUse::kRead));
+  EXPECT_TRUE(UserString::from_register(area_.address()).copy_in(room).has_value());
+  EXPECT_TRUE(checked(room.data(), 32, BufferUse::kWritten));
+  EXPECT_EQ(copy_from_user(room.data(), reinterpret_cast<UserSource>(area_.address()), 9), 0);
+  EXPECT_TRUE(checked(room.data(), 9, BufferUse::kWritten));
+  EXPECT_EQ(copy_to_user(reinterpret_cast<UserTarget>(area_.address()), room.data(), 10), 0);
+  EXPECT_TRUE(checked(room.data(), 10, BufferUse::kRead));
+  EXPECT_EQ(fake_port().buffer_checks, 5u);
+  // Also where nothing is mapped: the mistake is the kernel's whatever the program gave.
+  EXPECT_NE(copy_from_user(room.data(), reinterpret_cast<UserSource>(UINT64_MAX - 4096), 11), 0);
+  // One object of a known size, and nothing at all, need no check.
+  EXPECT_TRUE((UserIn<std::array<char, 32>>::from_register(area_.address()).get().has_value()));
+  EXPECT_EQ(copy_from_user(room.data(), reinterpret_cast<UserSource>(area_.address()), 0), 0);
+  EXPECT_LE(fake_port().buffer_checks, 6u);
 }
 
 TEST_F(DebugChecksTest, EveryAccessAsksWhetherItMayFault) {
