@@ -1,5 +1,6 @@
 // Programs of memory operations by several processes, with allocations that fail: the real vm/
-// behind the software MMU against the model of tests/host/mmu. Each 13 bytes are one step.
+// behind the software MMU against the model of tests/host/mmu, with page-table isolation where the
+// input has an even number of bytes. Each 13 bytes are one step.
 #include "fuzz/input.h"
 #include "tests/host/mmu/model_test_driver.h"
 
@@ -18,7 +19,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t byte
     step.extra = input.take<std::uint32_t>();
     program.push_back(step);
   }
-  if (const std::optional<std::string> difference = testing::run_program(program, 25)) {
+  // The last step may lack bytes, so that their number is free to say something else.
+  const testing::Roots roots = bytes % 2 == 0 ? testing::Roots::kPair : testing::Roots::kOne;
+  if (const std::optional<std::string> difference = testing::run_program(program, 25, roots)) {
     std::fprintf(stderr, "%s\nin:\n%s", difference->c_str(), testing::to_text(program).c_str());
     std::abort();
   }

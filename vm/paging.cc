@@ -6,6 +6,7 @@
 #include "lib/panic.h"
 #include "lib/spinlock.h"
 #include "vm/huge_page.h"
+#include "vm/isolation.h"
 #include "vm/port.h"
 #include "vm/table_share.h"
 #include "vm/tlb.h"
@@ -22,6 +23,9 @@ constinit SpinLock kernel_tables_lock{LockRank::kTable};
 // Tables that were made for single kernel pages. They are never given back: what is mapped there
 // next needs them again.
 constinit std::atomic<std::uint64_t> kernel_tables_made = 0;
+
+// Of the kernel half's entries: all, unless PAGE_GLOBAL is not to be used.
+constinit std::uint64_t kernel_flags_mask = ~std::uint64_t{0};
 
 int error(Errno value) { return static_cast<int>(to_return_value(value)); }
 
@@ -87,6 +91,14 @@ bool count_owned_tables(PhysAddr table, unsigned level, OwnedTables& owned) {
   });
 }
 
+void free_root(PhysAddr root) {
+  if (paging_is_isolated()) {
+    isolation::free_pair(root);
+  } else {
+    frame_free(root);
+  }
+}
+
 }  // namespace
 
 void paging_set_kernel_directory(PhysAddr kernel_root) {
@@ -108,6 +120,8 @@ std::uint64_t paging_kernel_tables_made() {
 
 PhysAddr paging_kernel_directory() { return kernel_directory; }
 
+void paging_forbid_global_pages() { kernel_flags_mask = ~PAGE_GLOBAL; }
+
 int paging_map_page(VirtAddr virtual_address, PhysAddr physical, std::uint64_t flags) {
   constexpr std::uint64_t kNotForCallers = PAGE_HUGE | PAGE_USER | kEntryAddressMask;
   if (!is_kernel_page(virtual_address) || !is_aligned(physical.value(), kPageSize) ||
@@ -122,7 +136,7 @@ int paging_map_page(VirtAddr virtual_address, PhysAddr physical, std::uint64_t f
   if (entry == nullptr) {
     return error(Errno::kENOMEM);
   }
-  *entry = Entry(physical, flags | PAGE_PRESENT);
+  *entry = Entry(physical, (flags & kernel_flags_mask) | PAGE_PRESENT);
   return 0;
 }
 
@@ -150,7 +164,7 @@ int paging_protect_page(VirtAddr virtual_address, std::uint64_t flags) {
   if (entry == nullptr || !entry->is_present()) {
     return error(Errno::kENOENT);
   }
-  *entry = Entry(entry->target(), flags | PAGE_PRESENT);
+  *entry = Entry(entry->target(), (flags & kernel_flags_mask) | PAGE_PRESENT);
   tlb_flush_page(virtual_address);
   return 0;
 }
@@ -176,7 +190,8 @@ PhysAddr paging_get_physical(VirtAddr virtual_address) {
 }
 
 PhysAddr paging_create_directory() {
-  const PhysAddr root = frame_alloc_kind(FrameKind::kTable);
+  const bool is_pair = paging_is_isolated();
+  const PhysAddr root = is_pair ? isolation::create_pair() : frame_alloc_kind(FrameKind::kTable);
   if (root.is_null()) {
     return root;
   }
@@ -188,7 +203,9 @@ PhysAddr paging_create_directory() {
                  .present = 0,
                  .level = kRootLevel,
                  .occupied_lines = 0};
-  clear_frame(root);
+  if (!is_pair) {
+    clear_frame(root);
+  }
   Entry* entries = table_entries(root);
   const Entry* kernel_entries = table_entries(kernel_directory);
   for (unsigned slot = 0; slot < kernel_slot_count; ++slot) {
@@ -207,8 +224,9 @@ PhysAddr paging_clone_directory(PhysAddr source) {
     if (!retain_target(entry)) {
       return false;
     }
-    entry = entry.as_copy_on_write();
-    to[index] = entry;
+    const Entry shared = entry.as_copy_on_write();
+    write_entry(entry, kRootLevel, shared);
+    write_entry(to[index], kRootLevel, shared);
     return true;
   });
   if (!is_whole) {
@@ -219,7 +237,7 @@ PhysAddr paging_clone_directory(PhysAddr source) {
         drop_target(to[undo], kRootLevel);
       }
     }
-    frame_free(root);
+    free_root(root);
     return PhysAddr();
   }
   frame_of(root).table = frame_of(source).table;
@@ -235,7 +253,7 @@ void paging_free_directory(PhysAddr directory) {
     drop_target(entry, kRootLevel);
     return true;
   });
-  frame_free(directory);
+  free_root(directory);
 }
 
 bool paging_is_long_to_free(PhysAddr directory) {

@@ -2,12 +2,14 @@
 //
 // The invariants of constant-time fork (DESIGN.md), kept by vm/table_share.h and vm/table_range.h:
 //   I1. refs(X) = entries, in distinct live tables, that point at X, plus explicit holds. The zero
-//       frame is immortal and not counted. The kernel half is outside these rules.
+//       frame is immortal and not counted. The kernel half is outside these rules, and so is the
+//       second root that a directory has with page-table isolation: its user entries mirror the
+//       first's (vm/isolation.h).
 //   I2. If refs(X) > 1 and X is private, every entry that points at X has W = 0 and PAGE_COW set.
 //       Leaf entries of shared mappings carry PAGE_SHARED and keep W.
 //   I3. Entries of a table change only while it is exclusive: refs == 1, and so for every table
-//       above it. Exceptions: the hardware's accessed and dirty bits, and I2's clearing of W while
-//       a table is copied (under the table's lock).
+//       above it. Those of a root change by write_entry() only. Exceptions: the hardware's accessed
+//       and dirty bits, and I2's clearing of W while a table is copied (under the table's lock).
 //   I4. Truth lies in regions and reference counts; entries are a cache of it.
 // Checked by validate_address_space() and validate_all_address_spaces() (vm/walker.h).
 #pragma once
@@ -39,6 +41,8 @@ PhysAddr paging_get_physical(VirtAddr virtual_address);
 // root entry of the kernel half that will ever be used must be present in it.
 void paging_set_kernel_directory(PhysAddr kernel_root);
 PhysAddr paging_kernel_directory();
+// From now on paging_map_page() and paging_protect_page() leave PAGE_GLOBAL out.
+void paging_forbid_global_pages();
 // Frames that paging_map_page() has taken for tables of the kernel half; they stay for good.
 std::uint64_t paging_kernel_tables_made();
 

@@ -6,6 +6,7 @@
 #include "lib/spinlock.h"
 #include "lib/wait_queue.h"
 #include "vm/huge_page.h"
+#include "vm/isolation.h"
 #include "vm/tlb.h"
 
 namespace holstein {
@@ -328,12 +329,12 @@ Result<PhysAddr> make_table_exclusive(PhysAddr parent, unsigned index, unsigned 
       }
       frame_of(copy).table = frame.table;
       *replaced = entry;
-      entry = Entry(copy, entry.flags()).as_exclusive();
+      write_entry(entry, level, Entry(copy, entry.flags()).as_exclusive());
       return copy;
     }
   }
   if (!entry.is_writable()) {
-    entry = entry.as_exclusive();
+    write_entry(entry, level, entry.as_exclusive());
   }
   return table;
 }
@@ -431,7 +432,7 @@ void set_entry(const TablePath& path, Entry entry) {
   const Entry old_entry = place;
   const SubtreeCounts removed = counts_below(old_entry, path.level);
   const SubtreeCounts added = counts_below(entry, path.level);
-  place = entry;
+  write_entry(place, path.level, entry);
   const PhysAddr table_address = path.tables[path.level];
   Frame& table = frame_of(table_address);
   note_line(table, table_entries(table_address), entry_index(path.address, path.level));

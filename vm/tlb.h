@@ -7,7 +7,9 @@
 //   (b) to break a share: clear the old entry, flush, then publish the new page;
 //   (c) a frame or table is given up only after the flush that followed its removal.
 // While one CPU runs, a root that is not loaded has no translations: CR3 loads drop them all (no
-// PCIDs are used). With several CPUs these functions are where the shootdown is sent.
+// PCIDs are used). With several CPUs these functions are where the shootdown is sent. With
+// page-table isolation `root` still is the kernel's of the pair, and its translations are all that
+// has to go: vm/isolation.h has the argument.
 #pragma once
 
 #include <cstdint>

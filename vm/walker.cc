@@ -4,6 +4,7 @@
 #include "lib/vec.h"
 #include "vm/address_space.h"
 #include "vm/huge_page.h"
+#include "vm/isolation.h"
 #include "vm/table_share.h"
 
 namespace holstein {
@@ -21,7 +22,8 @@ void check_table_entry(VirtAddr address, unsigned level, Entry entry) {
   const Frame& frame = frame_of(entry.target());
   const std::uint32_t refs = frame.refs.load(std::memory_order_relaxed);
   if (frame.kind != FrameKind::kTable || frame.table.level != level - 1 || refs == 0 ||
-      entry.is_huge() || !entry.is_accessible() || entry.is_no_execute() ||
+      entry.is_huge() || !entry.is_accessible() ||
+      entry.is_no_execute() != (level == kRootLevel && paging_is_isolated()) ||
       (entry.flags() & PAGE_USER) == 0) {
     report("shape of a table entry", address, level, entry);
   }
@@ -172,6 +174,9 @@ class ReferenceCounter {
 
   void count_root(PhysAddr root) {
     add(root);
+    if (paging_is_isolated()) {
+      add(user_root_of(root));
+    }
     count_children(root, kRootLevel);
   }
 
@@ -235,6 +240,9 @@ void validate_address_space(AddressSpace& space) {
           static_cast<unsigned long long>(space.regions_->accounted_pages()));
   }
   check_table(*space.regions_, space.root_, kRootLevel, VirtAddr(0), true);
+  if (paging_is_isolated()) {
+    isolation::validate_roots(space.root_);
+  }
 }
 
 bool validate_all_address_spaces() {

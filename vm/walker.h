@@ -7,8 +7,8 @@ class AddressSpace;
 
 // Panics, naming the address and what was found, unless for this space: I2 and I3 hold on the way
 // to every entry, each leaf agrees with its region (A1), the counts of every table are the sums of
-// what is below it (A2), and the regions are in order. Takes the space's lock. Linear in what is
-// mapped.
+// what is below it (A2), and the regions are in order; with page-table isolation, N1 to N3 of
+// vm/isolation.h too. Takes the space's lock. Linear in what is mapped.
 void validate_address_space(AddressSpace& space);
 
 // The same for every space, and I1 for every frame: the references of each table and page are

@@ -8,6 +8,7 @@
 #include "tests/host/fake/arena.h"
 #include "tests/host/fake/mmu.h"
 #include "tests/host/mmu/software_mmu.h"
+#include "tests/host/mmu/user_access.h"
 #include "vm/address_space.h"
 
 namespace holstein::testing {
@@ -48,7 +49,7 @@ class MmuTest : public ::testing::Test, public fake::MmuHooks {
   // The byte at `address` as a program of `space`, which is loaded, sees it.
   std::uint8_t& at(AddressSpace& space, std::uint64_t address, MmuAccess access) {
     for (int tries = 0; tries < 3; ++tries) {
-      const SoftwareMmu::Translation translation = mmu_.translate(address, access);
+      const SoftwareMmu::Translation translation = translate_in_user_mode(mmu_, address, access);
       if (!translation.fault) {
         return *phys_to_virt<std::uint8_t>(PhysAddr(translation.physical));
       }

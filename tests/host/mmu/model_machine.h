@@ -10,6 +10,7 @@
 #include "tests/host/mmu/model_test_driver.h"
 #include "tests/host/mmu/software_mmu.h"
 #include "vm/address_space.h"
+#include "vm/isolation.h"
 
 namespace holstein::testing {
 
@@ -56,6 +57,22 @@ struct TestProcess {
   ModelProcess model;
 };
 
+// What an access of the program has to come to.
+inline FaultOutcome expected_outcome(const ModelProcess& model, std::uint64_t address,
+                                     MmuAccess access) {
+  if (!model.is_mapped(address)) {
+    return FaultOutcome::kNotMapped;
+  }
+  const unsigned protection = model.pages.at(address).protection;
+  const bool allowed = access == MmuAccess::kRead    ? protection != 0
+                       : access == MmuAccess::kWrite ? (protection & kProtWrite) != 0
+                                                     : (protection & kProtExec) != 0;
+  if (!allowed) {
+    return FaultOutcome::kNoPermission;
+  }
+  return model.is_beyond_object(address) ? FaultOutcome::kBeyondFile : FaultOutcome::kResolved;
+}
+
 struct TestFile {
   RefPtr<PageCache> cache;
   std::shared_ptr<ModelObject> model;
@@ -64,12 +81,19 @@ struct TestFile {
 // The kernel's directory that all roots share, for the length of a test.
 class KernelDirectory {
  public:
-  KernelDirectory() : root_(frame_alloc()) {
+  explicit KernelDirectory(Roots roots) : root_(frame_alloc()) {
     clear_frame(root_);
+    if (roots == Roots::kPair) {
+      // Nobody looks into the kernel half here, so that any table does.
+      paging_isolate(kEntriesPerTable - 1, Entry(root_, PAGE_PRESENT | PAGE_WRITABLE));
+    }
     paging_set_kernel_directory(root_);
     paging_switch_directory(root_);
   }
-  ~KernelDirectory() { frame_free(root_); }
+  ~KernelDirectory() {
+    paging_end_isolation();
+    frame_free(root_);
+  }
   KernelDirectory(const KernelDirectory&) = delete;
   KernelDirectory& operator=(const KernelDirectory&) = delete;
 

@@ -24,9 +24,9 @@ std::vector<Step> random_program(std::uint64_t seed, std::size_t steps) {
   return program;
 }
 
-std::optional<std::string> run_program(const std::vector<Step>& program,
-                                       std::size_t validate_every) {
-  World world;
+std::optional<std::string> run_program(const std::vector<Step>& program, std::size_t validate_every,
+                                       Roots roots) {
+  World world(roots);
   for (std::size_t i = 0; i < program.size(); ++i) {
     world.run(program[i]);
     world.validate_current();
@@ -42,13 +42,13 @@ std::optional<std::string> run_program(const std::vector<Step>& program,
   return world.difference();
 }
 
-std::vector<Step> shrink_program(std::vector<Step> program) {
+std::vector<Step> shrink_program(std::vector<Step> program, Roots roots) {
   for (std::size_t chunk = program.size() / 2; chunk > 0; chunk /= 2) {
     for (std::size_t start = 0; start + chunk <= program.size();) {
       std::vector<Step> shorter = program;
       shorter.erase(shorter.begin() + static_cast<std::ptrdiff_t>(start),
                     shorter.begin() + static_cast<std::ptrdiff_t>(start + chunk));
-      if (run_program(shorter, 1)) {
+      if (run_program(shorter, 1, roots)) {
         program = std::move(shorter);
       } else {
         start += chunk;

@@ -49,14 +49,17 @@ struct Step {
 
 std::vector<Step> random_program(std::uint64_t seed, std::size_t steps);
 
+// Page tables with isolation of the kernel's or without.
+enum class Roots : std::uint8_t { kOne, kPair };
+
 // Runs `program` in an arena of its own; walks the invariants after every `validate_every` steps,
 // and checks at the end that every frame is back. Returns what went wrong, or nothing. Broken
 // invariants panic (which ends the test program); differences come back.
-std::optional<std::string> run_program(const std::vector<Step>& program,
-                                       std::size_t validate_every);
+std::optional<std::string> run_program(const std::vector<Step>& program, std::size_t validate_every,
+                                       Roots roots);
 
 // The shortest program found that still fails, and how it fails.
-std::vector<Step> shrink_program(std::vector<Step> program);
+std::vector<Step> shrink_program(std::vector<Step> program, Roots roots);
 std::string to_text(const std::vector<Step>& program);
 
 }  // namespace holstein::testing

@@ -10,6 +10,7 @@
 
 #include "tests/host/fake/arena.h"
 #include "tests/host/mmu/model_machine.h"
+#include "tests/host/mmu/user_access.h"
 #include "vm/address_space.h"
 #include "vm/walker.h"
 
@@ -17,8 +18,9 @@ namespace holstein::testing {
 
 class World {
  public:
-  World()
+  explicit World(Roots roots)
       : arena_(kArenaMib),
+        kernel_directory_(roots),
         mmu_(phys_to_virt<std::byte>(PhysAddr(0)), std::uint64_t{kArenaMib} << 20),
         listener_(mmu_) {
     for (TestFile& file : files_) {
@@ -98,25 +100,13 @@ class World {
     return result.has_value();
   }
 
-  static FaultOutcome expected_outcome(const ModelProcess& model, std::uint64_t address,
-                                       MmuAccess access) {
-    if (!model.is_mapped(address)) {
-      return FaultOutcome::kNotMapped;
-    }
-    const unsigned protection = model.pages.at(address).protection;
-    const bool allowed = access == MmuAccess::kRead    ? protection != 0
-                         : access == MmuAccess::kWrite ? (protection & kProtWrite) != 0
-                                                       : (protection & kProtExec) != 0;
-    if (!allowed) {
-      return FaultOutcome::kNoPermission;
-    }
-    return model.is_beyond_object(address) ? FaultOutcome::kBeyondFile : FaultOutcome::kResolved;
-  }
-
   // What a program would see: the processor's translation, and faults served until it succeeds.
   FaultOutcome access(std::uint64_t address, MmuAccess access, std::uint64_t* physical) {
     for (int tries = 0; tries < 4; ++tries) {
-      const SoftwareMmu::Translation translation = mmu_.translate(address, access);
+      const SoftwareMmu::Translation translation = accesses_.translate(address, access);
+      if (accesses_.kernel_root_executes()) {
+        differ("code that the kernel's root lets user mode run", address, 0, 1);
+      }
       if (!translation.fault) {
         *physical = translation.physical;
         return FaultOutcome::kResolved;
@@ -496,6 +486,7 @@ class World {
   fake::Arena arena_;
   KernelDirectory kernel_directory_;
   SoftwareMmu mmu_;
+  AlternatingAccesses accesses_{mmu_};
   MmuListener listener_;
   TestFile files_[2];
   std::vector<TestProcess> processes_;
