@@ -5,12 +5,15 @@
 
 #include "kernel/image.h"
 #include "kernel/x86/instructions.h"
+#include "kernel/x86/isolation.h"
 #include "kernel/x86/table_walk.h"
 #include "lib/log.h"
 #include "lib/panic.h"
 #include "lib/spinlock.h"
+#include "proc/port.h"
 #include "uaccess/uaccess.h"
 #include "vm/frame.h"
+#include "vm/isolation.h"
 #include "vm/kmalloc.h"
 #include "vm/paging.h"
 #include "vm/port.h"
@@ -82,8 +85,8 @@ void map_user_page() {
     const PhysAddr target = frame_alloc();
     HOLSTEIN_ASSERT(!target.is_null());
     clear_frame(target);
-    table_entries(table)[entry_index(VirtAddr(kUserPage), level)] =
-        Entry(target, PAGE_PRESENT | PAGE_WRITABLE | PAGE_USER);
+    write_entry(table_entries(table)[entry_index(VirtAddr(kUserPage), level)], level,
+                Entry(target, PAGE_PRESENT | PAGE_WRITABLE | PAGE_USER));
     table = target;
   }
   phys_to_virt<std::uint8_t>(table)[0] = 0xc3;  // ret
@@ -98,6 +101,19 @@ void touch_user_memory() {
 [[clang::no_sanitize("kcfi")]] void execute_user_memory() {
   map_user_page();
   opaque(reinterpret_cast<void (*)()>(kUserPage))();
+}
+
+// Goes to user mode by the way that changes no roots, whatever the others do.
+void enter_user_with_kernel_root() {
+  map_user_page();
+  x86_isolation_is_on = 0;
+  UserRegisters registers{};
+  registers.rip = kUserPage;
+  registers.cs = kUserCodeSelector;
+  registers.rflags = kFlagsFixed;
+  registers.rsp = kUserPage + kPageSize;
+  registers.ss = kUserDataSelector;
+  port::enter_user(registers);
 }
 
 void assertion() { HOLSTEIN_ASSERT(opaque(1) == 2); }
@@ -178,6 +194,7 @@ constexpr Test kTests[] = {
     {"execute_data", execute_data},
     {"user_access", touch_user_memory},
     {"user_execute", execute_user_memory},
+    {"kernel_root", enter_user_with_kernel_root},  // with page-table isolation
     {"assert", assertion},
     {"stack_smash", smash_stack},
     {"invalid_opcode", invalid_opcode},

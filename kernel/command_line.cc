@@ -126,6 +126,19 @@ const char* set_huge_pages(std::string_view value, KernelOptions& options) {
   return nullptr;
 }
 
+const char* set_isolation(std::string_view value, KernelOptions& options) {
+  if (value == "auto") {
+    options.isolation = PageTableIsolation::kAuto;
+  } else if (value == "on") {
+    options.isolation = PageTableIsolation::kOn;
+  } else if (value == "off") {
+    options.isolation = PageTableIsolation::kOff;
+  } else {
+    return "expected auto, on or off";
+  }
+  return nullptr;
+}
+
 struct Parameter {
   std::string_view name;
   bool has_value;
@@ -162,6 +175,12 @@ constexpr Parameter kParameters[] = {
      }},
     {"console", true, set_console},
     {"transparent_hugepage", true, set_huge_pages},
+    {"pti", true, set_isolation},
+    {"nopti", false,
+     [](std::string_view, KernelOptions& options) -> const char* {
+       options.isolation = PageTableIsolation::kOff;
+       return nullptr;
+     }},
 };
 
 const char* apply(std::string_view parameter, KernelOptions& options) {

@@ -12,6 +12,8 @@
 
 namespace holstein {
 
+enum class PageTableIsolation : std::uint8_t { kAuto, kOn, kOff };
+
 struct KernelOptions {
   bool address_randomisation = true;              // noaslr
   LogLevel console_level = LogLevel::kDebug;      // loglevel=N, quiet
@@ -20,7 +22,8 @@ struct KernelOptions {
   std::size_t memory_hole_count = 0;
   std::uint64_t fail_allocation = 0;  // failalloc=N[,persistent]: the Nth allocation fails
   bool fail_allocation_persistent = false;
-  HugePagePolicy huge_pages = HugePagePolicy::kAlways;  // transparent_hugepage=
+  HugePagePolicy huge_pages = HugePagePolicy::kAlways;       // transparent_hugepage=
+  PageTableIsolation isolation = PageTableIsolation::kAuto;  // pti=, nopti
   std::string_view panic_test;      // panic_test=KIND: break something on purpose (boot_test.cc)
   bool trace_system_calls = false;  // strace
   bool serial_console = false;      // console=serial: leave the host channel alone

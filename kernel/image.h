@@ -8,6 +8,8 @@ extern "C" {
 extern const char __kernel_start[];
 extern const char __text_start[];
 extern const char __text_end[];
+extern const char __entry_text_start[];
+extern const char __entry_text_end[];
 extern const char __rodata_start[];
 extern const char __rodata_end[];
 extern const char __relro_start[];

@@ -18,6 +18,7 @@
 #include "kernel/x86/features.h"
 #include "kernel/x86/fpu.h"
 #include "kernel/x86/instructions.h"
+#include "kernel/x86/isolation.h"
 #include "kernel/x86/kernel_tables.h"
 #include "kernel/x86/segments.h"
 #include "kernel/x86/serial.h"
@@ -69,7 +70,9 @@ void start_memory() {
 [[noreturn]] void continue_boot() {
   port::adopt_running_context(boot_context, boot_stack_top);
   x86::segments_guard_stacks();
+  x86::isolation_enable();
   x86::kernel_tables_audit();
+  x86::isolation_audit();
   uaccess_verify_extable(address_of(__text_start), address_of(__text_end));
 
   acpi_init();
@@ -95,6 +98,7 @@ extern "C" [[noreturn, gnu::used, gnu::no_stack_protector]] void kernel_main(con
       boot_info().kernel_slide);
 
   x86::features_detect();
+  x86::isolation_decide();
   x86::segments_init();
   x86::features_enable();
   x86::fpu_detect();

@@ -4,6 +4,7 @@
 #include "kernel/x86/clock.h"
 #include "kernel/x86/features.h"
 #include "kernel/x86/instructions.h"
+#include "kernel/x86/isolation.h"
 #include "lib/format.h"
 #include "proc/port.h"
 
@@ -70,11 +71,9 @@ std::size_t describe_cpus(std::span<char> buffer) {
 #pragma clang diagnostic pop
   };
   const x86::Cpuid leaf = x86::cpuid(1);
-  const std::uint32_t family = (leaf.eax >> 8 & 15) + (leaf.eax >> 20 & 255);
-  const std::uint32_t model = (leaf.eax >> 4 & 15) | (leaf.eax >> 12 & 0xf0);
   const std::uint64_t hz = x86::tsc_hz();
   print("processor\t: 0\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\n", features.vendor,
-        family, model);
+        features.family, features.model_number);
   print("model name\t: %s\nstepping\t: %u\ncpu MHz\t\t: %lu.%03lu\n", features.model, leaf.eax & 15,
         hz / 1000000, hz / 1000 % 1000);
   print("physical id\t: 0\nsiblings\t: 1\ncore id\t\t: 0\ncpu cores\t: 1\napicid\t\t: 0\n");
@@ -85,8 +84,10 @@ std::size_t describe_cpus(std::span<char> buffer) {
       print(" %s", flag.name);
     }
   }
-  print("\nbugs\t\t:\nbogomips\t: %lu.%02lu\nclflush size\t: 64\ncache_alignment\t: 64\n",
-        hz / 500000, hz / 5000 % 100);
+  // Those that are looked for.
+  print("\nbugs\t\t:%s\n", x86::cpu_has_meltdown() ? " cpu_meltdown" : "");
+  print("bogomips\t: %lu.%02lu\nclflush size\t: 64\ncache_alignment\t: 64\n", hz / 500000,
+        hz / 5000 % 100);
   print("address sizes\t: %u bits physical, 48 bits virtual\npower management:\n\n",
         features.physical_bits);
   return used;

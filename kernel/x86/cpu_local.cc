@@ -9,19 +9,29 @@ namespace x86 {
 namespace {
 
 constinit PerCpu<CpuLocal> cpu_locals;
+// Where they are now.
+constinit CpuLocal* places[kMaxCpus] = {};
 
 constexpr std::uint64_t kInterruptFlag = 0x200;
 
 }  // namespace
 
-CpuLocal& cpu_local_of(std::uint32_t index) { return cpu_locals.cpu(index); }
+CpuLocal& cpu_local_of(std::uint32_t index) { return *places[index]; }
 
 void cpu_local_init(std::uint32_t index) {
   CpuLocal& local = cpu_locals.cpu(index);
   local.self = &local;
   local.index = index;
+  places[index] = &local;
   write_msr(kMsrGsBase, reinterpret_cast<std::uint64_t>(&local));
   write_msr(kMsrKernelGsBase, 0);
+}
+
+void cpu_local_move(CpuLocal& to) {
+  to = cpu_local();
+  to.self = &to;
+  places[to.index] = &to;
+  write_msr(kMsrGsBase, reinterpret_cast<std::uint64_t>(&to));
 }
 
 }  // namespace x86

@@ -44,6 +44,8 @@ inline CpuLocal& cpu_local() {
 
 // Sets up GS for the CPU that runs this. The boot CPU's is number 0.
 void cpu_local_init(std::uint32_t index);
+// Moves that of the CPU that runs this to where it stays. Interrupts are off.
+void cpu_local_move(CpuLocal& to);
 CpuLocal& cpu_local_of(std::uint32_t index);
 
 }  // namespace holstein::x86

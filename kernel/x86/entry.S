@@ -1,99 +1,11 @@
 // The ways into the kernel and out of it: exceptions and interrupts, SYSCALL, the first entry to
-// user mode, and the switch between threads. docs/traps-and-entry.md has the reasons.
-#include "kernel/x86/layout.h"
-#include "uaccess/asm.inc"
+// user mode, and the switch between threads. docs/traps-and-entry.md has the reasons. With
+// page-table isolation the ways in and out are those of isolated_entry.S.
+#include "kernel/x86/entry.inc"
 
 .section .text.entry, "ax", @progbits
 
-// ---- Stubs: one for each vector, 16 bytes apart --------------------------------------------
-// After a stub the stack holds a frame from `orig_rax` (the error code or 0) upwards, and below it
-// RDI, which now is the vector.
-
-.macro STUB vector, has_error_code
-  .p2align 4
-  .if !\has_error_code
-    pushq $0
-  .endif
-  pushq %rdi
-  movl $\vector, %edi
-  .if \vector == 1 || \vector == 2 || \vector == 8 || \vector == 18
-    jmp paranoid_entry
-  .else
-    jmp common_entry
-  .endif
-.endm
-
-.p2align 4
-.globl x86_trap_stubs
-.hidden x86_trap_stubs
-x86_trap_stubs:
-.set vector_number, 0
-.rept 256
-  // 8, 10 to 14, 17, 21, 29 and 30 push an error code (Intel SDM volume 3, table 6-1; AMD APM
-  // volume 2, 8.2).
-  .set pushes_code, vector_number == 8 || vector_number == 17 || vector_number == 21
-  .set pushes_code, pushes_code || (vector_number >= 10 && vector_number <= 14)
-  .set pushes_code, pushes_code || vector_number == 29 || vector_number == 30
-  .if pushes_code
-    STUB vector_number, 1
-  .else
-    STUB vector_number, 0
-  .endif
-  .set vector_number, vector_number + 1
-.endr
-.p2align 4
-.globl x86_trap_stubs_end
-.hidden x86_trap_stubs_end
-x86_trap_stubs_end:
-
-// ---- Parts ---------------------------------------------------------------------------------
-
-// Everything below RDI, which the stub has saved.
-.macro SAVE_REST
-  pushq %rsi
-  pushq %rdx
-  pushq %rcx
-  pushq %rax
-  pushq %r8
-  pushq %r9
-  pushq %r10
-  pushq %r11
-  pushq %rbx
-  pushq %rbp
-  pushq %r12
-  pushq %r13
-  pushq %r14
-  pushq %r15
-.endm
-
-.macro RESTORE_CALLEE_SAVED
-  popq %r15
-  popq %r14
-  popq %r13
-  popq %r12
-  popq %rbp
-  popq %rbx
-.endm
-
-.macro RESTORE_ALL
-  RESTORE_CALLEE_SAVED
-  popq %r11
-  popq %r10
-  popq %r9
-  popq %r8
-  popq %rax
-  popq %rcx
-  popq %rdx
-  popq %rsi
-  popq %rdi
-  addq $8, %rsp  // orig_rax
-.endm
-
-// RSI: error code; orig_rax: no system call.
-.macro TAKE_ERROR_CODE
-  movq REGISTERS_ORIG_RAX(%rsp), %rsi
-  movq $-1, REGISTERS_ORIG_RAX(%rsp)
-.endm
+STUBS x86_trap_stubs, common_entry, paranoid_entry
 
 // ---- Exceptions and interrupts -------------------------------------------------------------
 
@@ -103,7 +15,7 @@ common_entry:
   SAVE_REST
   CLOSE_USER_WINDOW  // user code may set AC, which no interrupt or exception clears
   testb $3, REGISTERS_CS(%rsp)
-  jz .Lfrom_kernel
+  jz x86_from_kernel
   swapgs
 .Lfrom_user:
   xorl %ebp, %ebp
@@ -115,22 +27,14 @@ common_entry:
   call trap_from_user
   addq $8, %rsp
 return_by_iret:
-  RESTORE_CALLEE_SAVED
-  popq %r11
-  popq %r10
-  popq %r9
-  popq %r8
-  popq %rax
-  popq %rcx
-  popq %rdx
-  popq %rsi
-  popq %rdi
-  addq $8, %rsp
+  RESTORE_ALL
   swapgs
   iretq
 
 .p2align 4
-.Lfrom_kernel:
+.globl x86_from_kernel  // isolated_entry.S comes here, too
+.hidden x86_from_kernel
+x86_from_kernel:
   TAKE_ERROR_CODE
   movl %edi, %edx
   movq %rsp, %rdi
@@ -151,24 +55,15 @@ paranoid_entry:
   CLOSE_USER_WINDOW  // user code may set AC, which no interrupt or exception clears
   testb $3, REGISTERS_CS(%rsp)
   jnz .Lparanoid_from_user
-  movl $X86_MSR_GS_BASE, %ecx
-  rdmsr
-  movl %eax, %r12d
-  movl %edx, %r13d
   movq REGISTERS_BYTES(%rsp), %rax
-  movq %rax, %rdx
-  shrq $32, %rdx
-  wrmsr
+  EXCHANGE_GS_BASE
   TAKE_ERROR_CODE
   movl %edi, %edx
   movq %rsp, %rdi
   subq $8, %rsp
   call trap_from_kernel
   addq $8, %rsp
-  movl $X86_MSR_GS_BASE, %ecx
-  movl %r12d, %eax
-  movl %r13d, %edx
-  wrmsr
+  RESTORE_GS_BASE
   RESTORE_ALL
   iretq
 
@@ -198,27 +93,7 @@ x86_syscall_entry:
   swapgs
   movq %rsp, %gs:CPU_LOCAL_USER_RSP
   movq %gs:CPU_LOCAL_STACK_TOP, %rsp
-  pushq $X86_USER_DATA
-  pushq %gs:CPU_LOCAL_USER_RSP
-  pushq %r11
-  pushq $X86_USER_CODE
-  pushq %rcx
-  pushq %rax  // orig_rax
-  pushq %rdi
-  pushq %rsi
-  pushq %rdx
-  pushq %rcx
-  pushq $-38  // rax: ENOSYS for whoever looks before there is a result
-  pushq %r8
-  pushq %r9
-  pushq %r10
-  pushq %r11
-  pushq %rbx
-  pushq %rbp
-  pushq %r12
-  pushq %r13
-  pushq %r14
-  pushq %r15
+  PUSH_SYSCALL_FRAME CPU_LOCAL_USER_RSP
   xorl %ebp, %ebp
   movq %rsp, %rdi
   // bool syscall_from_user(registers); comes back with interrupts off.
@@ -229,18 +104,7 @@ x86_syscall_entry:
   jz return_by_iret
   // The registers are what SYSCALL left, and RIP is a user address: SYSRET cannot fault in
   // kernel mode with the user's stack loaded (its known hazard with a non-canonical RCX).
-  RESTORE_CALLEE_SAVED
-  addq $8, %rsp  // r11
-  popq %r10
-  popq %r9
-  popq %r8
-  popq %rax
-  addq $8, %rsp  // rcx
-  popq %rdx
-  popq %rsi
-  popq %rdi
-  movq 8(%rsp), %rcx   // rip
-  movq 24(%rsp), %r11  // rflags
+  RESTORE_FOR_SYSRET
   movq 32(%rsp), %rsp
   swapgs
   sysretq
@@ -268,7 +132,9 @@ x86_enter_user:
   rep movsq
   cld
   leaq 8(%rdi), %rsp
-  jmp return_by_iret
+  cmpb $0, x86_isolation_is_on(%rip)
+  je return_by_iret
+  jmp x86_isolated_return
 
 // ---- Threads -------------------------------------------------------------------------------
 

@@ -85,6 +85,8 @@ void features_detect() {
   const Cpuid leaf1 = cpuid(1);
   f.leaf1_edx = leaf1.edx;
   f.leaf1_ecx = leaf1.ecx;
+  f.family = (leaf1.eax >> 8 & 15) + (leaf1.eax >> 20 & 255);
+  f.model_number = (leaf1.eax >> 4 & 15) | (leaf1.eax >> 12 & 0xf0);
   f.global_pages = bit(leaf1.edx, 13);
   f.x2apic = bit(leaf1.ecx, 21);
   f.tsc_deadline = bit(leaf1.ecx, 24);
@@ -110,6 +112,9 @@ void features_detect() {
     f.smap = bit(leaf7.ebx, 20);
     f.umip = bit(leaf7.ecx, 2);
     f.fsrm = bit(leaf7.edx, 4);
+    if (bit(leaf7.edx, 29)) {
+      f.arch_capabilities = read_msr(kMsrArchCapabilities);
+    }
   }
   if (f.hypervisor) {
     detect_hypervisor();

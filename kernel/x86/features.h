@@ -35,6 +35,9 @@ struct Features {
   std::uint32_t extended1_edx = 0;
   std::uint64_t xcr0 = 0;  // components that XSAVE is allowed to handle; 0 without XSAVE
   unsigned physical_bits = 36;
+  unsigned family = 0;
+  unsigned model_number = 0;
+  std::uint64_t arch_capabilities = 0;  // IA32_ARCH_CAPABILITIES; 0 without the register
   char vendor[13] = {};
   char model[49] = {};
 };

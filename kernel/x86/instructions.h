@@ -49,6 +49,7 @@ inline void write_msr(std::uint32_t index, std::uint64_t value) {
 }
 
 inline constexpr std::uint32_t kMsrApicBase = 0x1b;
+inline constexpr std::uint32_t kMsrArchCapabilities = 0x10a;
 inline constexpr std::uint32_t kMsrMiscEnable = 0x1a0;
 inline constexpr std::uint32_t kMsrPat = 0x277;
 inline constexpr std::uint32_t kMsrTscDeadline = 0x6e0;

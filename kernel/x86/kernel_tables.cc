@@ -8,10 +8,12 @@
 #include "kernel/image.h"
 #include "kernel/x86/features.h"
 #include "kernel/x86/instructions.h"
+#include "kernel/x86/isolation.h"
 #include "lib/address.h"
 #include "lib/log.h"
 #include "lib/panic.h"
 #include "vm/frame.h"
+#include "vm/isolation.h"
 #include "vm/page_table.h"
 #include "vm/paging.h"
 #include "vm/table_share.h"
@@ -103,11 +105,11 @@ void choose_pool(std::uint64_t bytes) {
     if (d.type != kConventional || end < bytes || !is_aligned(d.physical_start, kPageSize)) {
       continue;
     }
-    const std::uint64_t start = end - bytes;
+    const std::uint64_t start = align_down(end - bytes, 2 * kPageSize);  // K4: the root is first
     const bool is_better =
         best == 0 || (start < kFourGigabytes ? best >= kFourGigabytes || start > best : false);
     if (start >= std::max(d.physical_start, kLowLimit) && is_better &&
-        is_free_for_pool(start, end)) {
+        is_free_for_pool(start, start + bytes)) {
       best = start;
     }
   }
@@ -146,7 +148,8 @@ Entry& entry_at(std::uint64_t address, unsigned level) {
 void map(std::uint64_t address, std::uint64_t physical, unsigned level, std::uint64_t flags) {
   Entry& entry = entry_at(address, level);
   HOLSTEIN_ASSERT(!entry.is_present());
-  entry = Entry(PhysAddr(physical), flags | (level > 1 ? PAGE_HUGE : 0));
+  const std::uint64_t not_used = isolation_is_wanted() ? PAGE_GLOBAL : 0;
+  entry = Entry(PhysAddr(physical), (flags & ~not_used) | (level > 1 ? PAGE_HUGE : 0));
 }
 
 std::uint64_t physical_of_image(std::uint64_t address) {
@@ -278,6 +281,10 @@ void audit_leaf(std::uint64_t address, Entry entry, unsigned level, bool writabl
   if ((entry.bits() & PAGE_USER) != 0) {
     panic("kernel tables: %#lx is mapped for user mode (entry %#lx)", address, entry.bits());
   }
+  if (isolation_is_wanted() && (entry.bits() & PAGE_GLOBAL) != 0) {
+    panic("kernel tables: %#lx is global in spite of page-table isolation (entry %#lx)", address,
+          entry.bits());
+  }
   if (executable) {
     ++counts.executable_pages;
     if (level != 1 || !is_kernel_text(address)) {
@@ -318,6 +325,9 @@ void audit_table(PhysAddr table, unsigned level, std::uint64_t base, bool writab
 
 BootRange kernel_tables_build() {
   direct_map_base = boot_info().direct_map_base_virtual;
+  if (isolation_is_wanted()) {
+    paging_forbid_global_pages();
+  }
   choose_pool(tables_needed() * kPageSize);
   root = new_table();
   map_image();
@@ -334,6 +344,7 @@ void kernel_tables_release_spare() {
 
 void kernel_tables_audit() {
   AuditCounts counts;
+  HOLSTEIN_ASSERT((root.value() & kUserRootBit) == 0);
   audit_table(PhysAddr(read_cr3() & kEntryAddressMask), kRootLevel, 0, true, true, counts);
   log(LogLevel::kInfo, "kernel tables: %lu mappings, %lu executable pages, W^X holds",
       counts.leaves, counts.executable_pages);

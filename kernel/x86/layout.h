@@ -35,4 +35,13 @@
 
 #define CONTEXT_KERNEL_RSP 16
 
+// Page-table isolation (isolation.h): CR3 of the two roots of a directory, and what lies around a
+// CPU's CpuLocal, by its distance from there. What is below it is mapped for user roots as well.
+#define USER_ROOT_BIT 0x1000
+#define ENTRY_USER_RSP -8  // SYSCALL's scratch
+#define ENTRY_STACK_TOP -256
+#define ENTRY_STACK_BYTES 768
+#define ENTRY_PAGE_MASK 0xfff
+#define ISOLATED_HANDLER_STACKS 512
+
 #define BOOT_STACK_BYTES 32768

@@ -2,6 +2,7 @@
 #include "kernel/x86/segments.h"
 
 #include <cstring>
+#include <span>
 
 #include "kernel/x86/cpu_local.h"
 #include "kernel/x86/instructions.h"
@@ -14,6 +15,10 @@ extern "C" {
 [[gnu::visibility("hidden")]] extern const char x86_trap_stubs_end[];
 [[gnu::visibility("hidden")]] extern const char x86_syscall_entry[];
 [[gnu::visibility("hidden")]] extern const char x86_syscall32_entry[];
+[[gnu::visibility("hidden")]] extern const char x86_isolated_stubs[];
+[[gnu::visibility("hidden")]] extern const char x86_isolated_stubs_end[];
+[[gnu::visibility("hidden")]] extern const char x86_isolated_syscall_entry[];
+[[gnu::visibility("hidden")]] extern const char x86_isolated_syscall32_entry[];
 }
 
 namespace holstein::x86 {
@@ -54,8 +59,11 @@ struct alignas(kCacheLineBytes) CpuSegments {
   TaskState tss;
 };
 
+constexpr std::size_t kVectors = 256;
+using InterruptTable = std::span<Gate, kVectors>;
+
 constinit PerCpu<CpuSegments> cpu_segments;
-constinit Gate idt[256] = {};
+constinit Gate idt[kVectors] = {};
 // For the boot CPU until there is a heap.
 alignas(kCacheLineBytes) constinit std::uint8_t early_ist_stacks[kIstCount][kIstStackBytes] = {};
 
@@ -87,15 +95,29 @@ Ist ist_of(unsigned vector) {
   }
 }
 
-void fill_idt() {
-  HOLSTEIN_ASSERT(x86_trap_stubs_end - x86_trap_stubs == 256 * kStubBytes);
-  for (unsigned vector = 0; vector < 256; ++vector) {
+void fill_idt(InterruptTable table, const char* stubs, const char* stubs_end) {
+  HOLSTEIN_ASSERT(stubs_end - stubs == kVectors * kStubBytes);
+  for (unsigned vector = 0; vector < kVectors; ++vector) {
     // INT3 and INTO may be executed by programs; every other INT raises #GP, also INT 0x80.
     const bool user = vector == kVectorBreakpoint || vector == kVectorOverflow;
-    idt[vector] = make_gate(
-        reinterpret_cast<std::uint64_t>(x86_trap_stubs) + std::uint64_t{vector} * kStubBytes,
-        ist_of(vector), user ? 3 : 0);
+    table[vector] =
+        make_gate(reinterpret_cast<std::uint64_t>(stubs) + std::uint64_t{vector} * kStubBytes,
+                  ist_of(vector), user ? 3 : 0);
   }
+}
+
+// All but the stacks.
+void fill_segments(CpuSegments& segments) {
+  segments.tss = {};
+  segments.tss.io_map_base = sizeof(TaskState);  // no port is open to user mode
+  const std::uint64_t base = reinterpret_cast<std::uint64_t>(&segments.tss);
+  segments.gdt[2] = kKernelCode64;
+  segments.gdt[3] = kKernelData;
+  segments.gdt[5] = kUserData;
+  segments.gdt[6] = kUserCode64;
+  segments.gdt[8] =
+      (sizeof(TaskState) - 1) | (base & 0xffffff) << 16 | 0x89ULL << 40 | (base >> 24 & 0xff) << 56;
+  segments.gdt[9] = base >> 32;
 }
 
 // entry.S finds the CpuLocal of an interrupted CPU above the frame on an IST stack.
@@ -105,11 +127,11 @@ void set_ist_stack(TaskState& tss, unsigned index, void* stack, std::uint64_t by
   tss.ist[index] = top;
 }
 
-void load_tables(CpuSegments& segments) {
+void load_tables(CpuSegments& segments, InterruptTable interrupts) {
   const TablePointer gdt{.limit = sizeof(segments.gdt) - 1,
                          .base = reinterpret_cast<std::uint64_t>(segments.gdt)};
-  const TablePointer idt_pointer{.limit = sizeof(idt) - 1,
-                                 .base = reinterpret_cast<std::uint64_t>(idt)};
+  const TablePointer idt_pointer{.limit = static_cast<std::uint16_t>(interrupts.size_bytes() - 1),
+                                 .base = reinterpret_cast<std::uint64_t>(interrupts.data())};
   // FS and GS are left alone: loading a selector would clear GS base, which is the CpuLocal's.
   asm volatile(
       "lgdt %0\n\t"
@@ -135,25 +157,14 @@ void load_tables(CpuSegments& segments) {
 
 void segments_init() {
   CpuSegments& segments = cpu_segments.this_cpu();
-  TaskState& tss = segments.tss;
-  tss = {};
-  tss.io_map_base = sizeof(TaskState);  // no port is open to user mode
+  fill_segments(segments);
   for (unsigned i = 0; i < kIstCount; ++i) {
-    set_ist_stack(tss, i, early_ist_stacks[i], kIstStackBytes);
+    set_ist_stack(segments.tss, i, early_ist_stacks[i], kIstStackBytes);
   }
-
-  const std::uint64_t base = reinterpret_cast<std::uint64_t>(&tss);
-  segments.gdt[2] = kKernelCode64;
-  segments.gdt[3] = kKernelData;
-  segments.gdt[5] = kUserData;
-  segments.gdt[6] = kUserCode64;
-  segments.gdt[8] =
-      (sizeof(TaskState) - 1) | (base & 0xffffff) << 16 | 0x89ULL << 40 | (base >> 24 & 0xff) << 56;
-  segments.gdt[9] = base >> 32;
   if (cpu_local().index == 0) {
-    fill_idt();
+    fill_idt(idt, x86_trap_stubs, x86_trap_stubs_end);
   }
-  load_tables(segments);
+  load_tables(segments, idt);
 
   write_msr(kMsrStar, std::uint64_t{X86_STAR_USER} << 48 | std::uint64_t{X86_KERNEL_CODE} << 32);
   write_msr(kMsrLstar, reinterpret_cast<std::uint64_t>(x86_syscall_entry));
@@ -176,6 +187,35 @@ void segments_guard_stacks() {
   }
 }
 
+void segments_isolate(const IsolatedPlaces& places) {
+  static_assert(sizeof(CpuSegments) <= kPageSize && sizeof(idt) == kPageSize);
+  static_assert(-ENTRY_STACK_TOP + (1 + kIstCount) * ENTRY_STACK_BYTES <= kPageSize);
+  const InterruptTable interrupts(reinterpret_cast<Gate*>(places.idt), kVectors);
+  fill_idt(interrupts, x86_isolated_stubs, x86_isolated_stubs_end);
+
+  auto& segments = *reinterpret_cast<CpuSegments*>(places.segments);
+  fill_segments(segments);
+  std::uint64_t stack_top = places.cpu_local + ENTRY_STACK_TOP;
+  segments.tss.rsp[0] = stack_top;
+  for (std::uint64_t& ist : std::span(segments.tss.ist).first(kIstCount)) {
+    stack_top -= ENTRY_STACK_BYTES;
+    ist = stack_top;
+  }
+  const TaskState& before = cpu_segments.this_cpu().tss;
+  auto* const handler_stacks =
+      reinterpret_cast<std::uint64_t*>(places.cpu_local + ISOLATED_HANDLER_STACKS);
+  for (unsigned vector = 0; vector < kVectors; ++vector) {
+    if (const Ist ist = ist_of(vector); ist != Ist::kNone) {
+      handler_stacks[vector] = before.ist[static_cast<unsigned>(ist) - 1];
+    }
+  }
+  load_tables(segments, interrupts);
+  write_msr(kMsrLstar, reinterpret_cast<std::uint64_t>(x86_isolated_syscall_entry));
+  write_msr(kMsrCstar, reinterpret_cast<std::uint64_t>(x86_isolated_syscall32_entry));
+}
+
+// With isolation the TSS that is written here is not the one that is loaded: its RSP0 stays the
+// entry stack's.
 void set_kernel_stack_top(std::uint64_t top) {
   cpu_local().kernel_stack_top = top;
   cpu_segments.this_cpu().tss.rsp[0] = top;

@@ -22,7 +22,18 @@ void segments_init();
 // Moves the IST stacks to memory with guard pages. The heap works. Panics when memory is out.
 void segments_guard_stacks();
 
-// Where the CPU starts when it comes from user mode.
+// Where page-table isolation has the tables (isolation.h), all pages of zeros that can be written.
+struct IsolatedPlaces {
+  std::uint64_t idt;
+  std::uint64_t segments;   // GDT and TSS
+  std::uint64_t cpu_local;  // in place already, the entry stacks below it
+};
+// Loads tables in those places that lead to the entry code for isolation. The IST stacks so far
+// become those of the handlers. Interrupts are off. The IDT and the segments are only read from
+// then on, also by set_kernel_stack_top().
+void segments_isolate(const IsolatedPlaces& places);
+
+// Where the CPU starts when it comes from user mode; with isolation, where the entry code goes.
 void set_kernel_stack_top(std::uint64_t top);
 
 }  // namespace holstein::x86

@@ -14,6 +14,7 @@
 #include "lib/panic.h"
 #include "lib/spinlock.h"
 #include "uaccess/extable.h"
+#include "vm/isolation.h"
 #include "vm/kmalloc.h"
 
 namespace holstein::x86 {
@@ -236,6 +237,11 @@ void kernel_exception(UserRegisters& registers, std::uint64_t vector, std::uint6
                        error_code);
 }
 
+// C++ never runs with a user root.
+void assert_kernel_root() {
+  HOLSTEIN_DEBUG_ASSERT(!paging_is_isolated() || (read_cr3() & kUserRootBit) == 0);
+}
+
 constexpr bool may_leave_by_sysret(const UserRegisters& registers) {
   return registers.rcx == registers.rip && registers.r11 == registers.rflags &&
          registers.rip < kUserLimit && registers.cs == kUserCodeSelector &&
@@ -272,8 +278,14 @@ void finish_return_to_user(UserRegisters& registers) {
 
 extern "C" {
 
+// The entry code's last resort (isolated_entry.S).
+[[noreturn, gnu::used]] void kernel_root_in_user_mode() {
+  panic("user mode was entered with the kernel's page tables, CR3 %#lx", read_cr3());
+}
+
 [[gnu::used]] void trap_from_user(UserRegisters* registers, std::uint64_t error_code,
                                   std::uint64_t vector) {
+  assert_kernel_root();
   if (vector >= 32) {
     interrupt_dispatch(static_cast<std::uint8_t>(vector), true);
   } else if (vector == kPageFault) {
@@ -301,6 +313,7 @@ extern "C" {
 
 [[gnu::used]] void trap_from_kernel(UserRegisters* registers, std::uint64_t error_code,
                                     std::uint64_t vector) {
+  assert_kernel_root();
   if (vector >= 32) {
     interrupt_dispatch(static_cast<std::uint8_t>(vector), false);
   } else if (vector == kPageFault) {
@@ -311,6 +324,7 @@ extern "C" {
 }
 
 [[gnu::used]] bool syscall_from_user(UserRegisters* registers) {
+  assert_kernel_root();
   sti();
   const std::int64_t result = syscall_dispatch(*registers);
   registers->rax = static_cast<std::uint64_t>(result);

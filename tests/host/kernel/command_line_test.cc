@@ -32,7 +32,7 @@ TEST(CommandLine, EmptyLineGivesDefaults) {
 TEST(CommandLine, EveryParameterIsKnown) {
   const KernelOptions options = parse(
       "nokaslr noaslr quiet mem=1G memmap=64M$512M failalloc=7,persistent panic_test=null "
-      "console=serial strace transparent_hugepage=madvise");
+      "console=serial strace transparent_hugepage=madvise pti=on");
   EXPECT_TRUE(warnings.empty()) << warnings[0];
   EXPECT_FALSE(options.address_randomisation);
   EXPECT_EQ(options.console_level, LogLevel::kError);
@@ -46,6 +46,17 @@ TEST(CommandLine, EveryParameterIsKnown) {
   EXPECT_TRUE(options.serial_console);
   EXPECT_TRUE(options.trace_system_calls);
   EXPECT_EQ(options.huge_pages, HugePagePolicy::kAdvised);
+  EXPECT_EQ(options.isolation, PageTableIsolation::kOn);
+}
+
+TEST(CommandLine, TheLastWordOnPageTableIsolationCounts) {
+  EXPECT_EQ(parse("").isolation, PageTableIsolation::kAuto);
+  EXPECT_EQ(parse("pti=on nopti").isolation, PageTableIsolation::kOff);
+  EXPECT_EQ(parse("nopti pti=auto").isolation, PageTableIsolation::kAuto);
+  EXPECT_EQ(parse("pti=off").isolation, PageTableIsolation::kOff);
+  EXPECT_TRUE(warnings.empty());
+  EXPECT_EQ(parse("pti=1").isolation, PageTableIsolation::kAuto);
+  EXPECT_EQ(warnings, std::vector<std::string>{"pti=1: expected auto, on or off"});
 }
 
 TEST(CommandLine, WhatFollowsTwoDashesIsNotOurs) {
