@@ -3,6 +3,7 @@
 Each suite is a process of its own: one that dies takes no other with it.
 """
 
+import os
 import re
 import subprocess
 import unittest
@@ -17,6 +18,7 @@ _RUN = re.compile(r"^\[ RUN      \] (\S+)$", re.MULTILINE)
 _END = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+) \((\d+) ms\)$", re.MULTILINE)
 _SHOWN = 3000
 _TIMEOUT_SECONDS = 280
+_PTI = os.environ.get("HOLSTEIN_PTI", "off")
 
 
 def _list_tests() -> list[str]:
@@ -69,7 +71,7 @@ class GuestProgramTest(unittest.TestCase):
         cls.linux, cls.linux_status = _Outcomes(linux.stdout), linux.returncode
         cls.result = run_guest(RunRequest(
             boot_files(), _driver(_IN_GUEST), with_files=[(real_path(_PROGRAM), _IN_GUEST)],
-            timeout_seconds=_TIMEOUT_SECONDS))
+            append=f"pti={_PTI}", timeout_seconds=_TIMEOUT_SECONDS))
         cls.guest = _Outcomes(cls.result.stdout.decode("utf-8", "replace"))
         slowest = sorted(cls.guest.milliseconds.items(), key=lambda item: -item[1])[:10]
         print(f"kernel: {kernel_name()}; slowest: " +
@@ -82,6 +84,11 @@ class GuestProgramTest(unittest.TestCase):
         if guest != linux:
             self.fail(f"{guest} on Holstein, {linux} on Linux; the run: "
                       f"{self.result.outcome.name}\n{self.guest.texts.get(name, '')[-_SHOWN:]}")
+
+    def test_the_kernel_says_how_page_tables_are(self):
+        state = {"on": "enabled", "off": "disabled"}[_PTI]
+        self.assertIn(f"Kernel/User page tables isolation: {state} (pti={_PTI};".encode(),
+                      self.result.log)
 
     def test_the_program_ends_in_order_on_both(self):
         self.assertEqual(self.linux_status, 0)
