@@ -240,8 +240,9 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
   // The frame behind `address`, made ready for `access`; it is that only while the lock is held.
   Result<PhysAddr> reach_locked(VirtAddr address, FaultAccess access, RemoteRights rights)
       REQUIRES(lock_);
-  // Maps a new huge page where the fault allows it. False: nothing was changed.
-  bool map_huge_page(const PageRequest& request) REQUIRES_SHARED(lock_);
+  // Maps a new huge page where the fault allows it; `tables_needed` frames are likely to be needed
+  // for tables. False: nothing was changed.
+  bool map_huge_page(const PageRequest& request, std::size_t tables_needed) REQUIRES_SHARED(lock_);
   void note_peaks_locked() REQUIRES(lock_);
   // `pages` more of committed memory for a change that is about to be made. ENOMEM.
   Result<CommitCharge> charge_locked(std::uint64_t pages) const REQUIRES(lock_) {

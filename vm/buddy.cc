@@ -30,7 +30,7 @@ void add_to_free_count(std::int64_t frames) REQUIRES(lock) {
 void link(std::uint64_t pfn, unsigned order) REQUIRES(lock) {
   Frame& frame = frame_table[pfn];
   FreeList& list = lists[order];
-  frame.order = static_cast<std::uint8_t>(order);
+  frame.free.order = static_cast<std::uint8_t>(order);
   frame.flags.set(kFrameBlockHead);
   frame.free.next = list.first;
   frame.free.previous = 0;
@@ -43,7 +43,7 @@ void link(std::uint64_t pfn, unsigned order) REQUIRES(lock) {
 
 void unlink(std::uint64_t pfn) REQUIRES(lock) {
   Frame& frame = frame_table[pfn];
-  FreeList& list = lists[frame.order];
+  FreeList& list = lists[frame.free.order];
   (frame.free.previous != 0 ? frame_table[frame.free.previous].free.next : list.first) =
       frame.free.next;
   if (frame.free.next != 0) {
@@ -102,14 +102,14 @@ std::uint64_t take_run_locked(std::uint64_t count, std::uint64_t align_frames,
       run_start = pfn;
       wanted = align_up(pfn, align_frames);
     }
-    pfn += 1ULL << frame_table[pfn].order;
+    pfn += 1ULL << frame_table[pfn].free.order;
     found = wanted + count <= std::min(pfn, end);
   }
   if (!found) {
     return 0;
   }
   for (std::uint64_t block = run_start; block < pfn;) {
-    const std::uint64_t size = 1ULL << frame_table[block].order;
+    const std::uint64_t size = 1ULL << frame_table[block].free.order;
     unlink(block);
     block += size;
   }
@@ -123,7 +123,7 @@ void put_locked(std::uint64_t pfn, unsigned order) {
   add_to_free_count(1LL << order);
   while (order < kMaxOrder) {
     const std::uint64_t other = pfn ^ (1ULL << order);
-    if (other >= frame_count || !is_block_head(other) || frame_table[other].order != order) {
+    if (other >= frame_count || !is_block_head(other) || frame_table[other].free.order != order) {
       break;
     }
     unlink(other);
@@ -154,10 +154,10 @@ std::uint64_t validate_locked() {
     for (std::uint64_t pfn = lists[order].first; pfn != 0; pfn = frame_table[pfn].free.next) {
       const Frame& head = frame_table[pfn];
       if (pfn + (1ULL << order) > frame_count || !is_aligned(pfn, 1ULL << order) ||
-          !is_block_head(pfn) || head.order != order || head.free.previous != previous) {
+          !is_block_head(pfn) || head.free.order != order || head.free.previous != previous) {
         panic("buddy list %u: bad block at frame %#llx (kind %u, order %u, flags %#x)", order,
-              static_cast<unsigned long long>(pfn), static_cast<unsigned>(head.kind), head.order,
-              head.flags.value());
+              static_cast<unsigned long long>(pfn), static_cast<unsigned>(head.kind),
+              head.free.order, head.flags.value());
       }
       for (std::uint64_t i = pfn; i < pfn + (1ULL << order); ++i) {
         Frame& frame = frame_table[i];
@@ -174,7 +174,7 @@ std::uint64_t validate_locked() {
       // Two free buddies side by side would have been merged.
       const std::uint64_t other = pfn ^ (1ULL << order);
       if (order < kMaxOrder && other < frame_count && is_block_head(other) &&
-          frame_table[other].order == order) {
+          frame_table[other].free.order == order) {
         panic("buddy list %u: blocks %#llx and %#llx are not merged", order,
               static_cast<unsigned long long>(pfn), static_cast<unsigned long long>(other));
       }

@@ -38,6 +38,40 @@ class HeldPage {
   PhysAddr frame_;
 };
 
+// The frame of a new anonymous page, given back unless it went into an entry.
+class NewPage {
+ public:
+  NewPage() = default;
+  ~NewPage() {
+    if (is_held()) {
+      frame_free(frame_);
+    }
+  }
+  NewPage(const NewPage&) = delete;
+  NewPage& operator=(const NewPage&) = delete;
+
+  bool is_held() const { return !frame_.is_null(); }
+  // ENOMEM. Nothing where one is held.
+  [[nodiscard]] Result<void> fill() {
+    if (!is_held()) {
+      frame_ = frame_alloc_kind(FrameKind::kAnonymous);
+    }
+    return is_held() ? Result<void>() : fail(Errno::kENOMEM);
+  }
+  PhysAddr give() { return std::exchange(frame_, PhysAddr()); }
+
+ private:
+  PhysAddr frame_;
+};
+
+// False if leaf_for() will need no new page, given what `survey` found: the decision of others to
+// let go of what they share may make it so yet.
+bool may_need_page(const PageRequest& request, const PathSurvey& survey) {
+  return request.is_write && !request.region.is_shared() &&
+         (survey.is_shared || !survey.entry.is_present() || survey.entry.is_huge() ||
+          !is_sole_owner(frame_of(survey.entry.target())));
+}
+
 bool path_is_writable(PhysAddr root, VirtAddr address, unsigned leaf_level) {
   PhysAddr table = root;
   for (unsigned level = kRootLevel; level > leaf_level; --level) {
@@ -50,12 +84,10 @@ bool path_is_writable(PhysAddr root, VirtAddr address, unsigned leaf_level) {
   return true;
 }
 
-// The leaf to put in place of `leaf`; `*uses_page` says whether it is the one frame that was taken
-// for it, `*takes_cache_frame` whether it took over the request's reference to the cache's frame.
-Entry leaf_for(const PageRequest& request, Entry leaf, PhysAddr new_page, bool* uses_page,
-               bool* takes_cache_frame) {
+// The leaf to put in place of `leaf`. Takes from `new_page` where may_need_page() said so;
+// `*takes_cache_frame` says whether it took over the request's reference to the cache's frame.
+Entry leaf_for(const PageRequest& request, Entry leaf, NewPage& new_page, bool* takes_cache_frame) {
   const std::uint64_t flags = leaf_flags(request.region);
-  *uses_page = false;
   *takes_cache_frame = false;
   if (request.region.is_shared()) {
     if (!leaf.is_present()) {
@@ -81,14 +113,15 @@ Entry leaf_for(const PageRequest& request, Entry leaf, PhysAddr new_page, bool* 
   if (leaf.is_present() && is_sole_owner(frame_of(leaf.target()))) {
     return Entry(leaf.target(), flags | request.written_flags());
   }
-  *uses_page = true;
+  HOLSTEIN_ASSERT(new_page.is_held());
+  const PhysAddr page = new_page.give();
   const PhysAddr source = leaf.is_present() ? leaf.target() : request.cache_frame;
   if (source.is_null() || source == zero_frame) {
-    clear_frame(new_page);
+    clear_frame(page);
   } else {
-    copy_frame(new_page, source);
+    copy_frame(page, source);
   }
-  return Entry(new_page, flags | request.written_flags());
+  return Entry(page, flags | request.written_flags());
 }
 
 }  // namespace
@@ -162,31 +195,35 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
                                .is_write = is_write,
                                .is_forced = !is_allowed,
                                .cache_frame = held.frame()};
-  if (is_write && map_huge_page(request)) {
+  PathSurvey survey = survey_path(root_, page, 1);
+  if (is_write && survey.reached_level >= kHugeLevel && !survey.entry.is_present() &&
+      map_huge_page(request, survey.frames_needed - 1)) {
     minor_faults_.fetch_add(1, std::memory_order_relaxed);
     return FaultOutcome::kResolved;
   }
-  // One frame more than the tables need: the page itself. None where there is nothing to do, as
-  // for most pages that are pinned.
-  FrameReserve reserve;
-  const PathSurvey first = survey_path(root_, page, 1);
-  std::size_t frames_needed = is_served(root_, first, request) ? 0 : first.frames_needed + 1;
-  FaultAround around;
-  if (region.cache && !is_write && is_allowed && !first.entry.is_present()) {
-    around.fetch(region, page);
+  std::optional<FaultAround> around;
+  if (region.cache && !is_write && is_allowed && !survey.entry.is_present()) {
+    around.emplace().fetch(region, page);
   }
+  // What this look, which others may outrun, says will be needed. No frames where there is nothing
+  // to do, as for most pages that are pinned.
+  FrameReserve reserve;
+  NewPage new_page;
+  bool is_done = is_served(root_, survey, request);
   while (true) {
-    if (!reserve.fill(frames_needed)) {
+    if (!is_done && (!reserve.fill(survey.frames_needed) ||
+                     (may_need_page(request, survey) && !new_page.fill()))) {
       return FaultOutcome::kOutOfMemory;
     }
     SpinGuard guard(tables_lock_);
-    const PathSurvey survey = survey_path(root_, page, 1);
-    if (is_served(root_, survey, request)) {
+    survey = survey_path(root_, page, 1);
+    is_done = is_served(root_, survey, request);
+    if (is_done) {
       tlb_flush_user_page(root_, page);
       break;
     }
-    frames_needed = survey.frames_needed + 1;
-    if (reserve.count() < frames_needed) {
+    if (reserve.count() < survey.frames_needed ||
+        (may_need_page(request, survey) && !new_page.is_held())) {
       continue;  // another thread changed the tables meanwhile
     }
     if (survey.entry.is_huge() && serve_huge_leaf(root_, request, reserve)) {
@@ -197,15 +234,11 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
       return FaultOutcome::kOutOfMemory;
     }
     const Entry old_leaf = *path->entry();
-    const PhysAddr new_page = reserve.take(FrameKind::kAnonymous);
-    bool uses_page = false;
     bool takes_cache_frame = false;
-    const Entry leaf = leaf_for(request, old_leaf, new_page, &uses_page, &takes_cache_frame);
+    const Entry leaf = leaf_for(request, old_leaf, new_page, &takes_cache_frame);
     if (old_leaf.is_present() && leaf.target() != old_leaf.target()) {
-      // (b) of the TLB order: nobody may still use the old page when the new one appears.
-      set_entry(*path, Entry());
-      tlb_flush_user_page(root_, page);
-      set_entry(*path, leaf);
+      // Nobody may still use the old page when the new one appears.
+      replace_entry(*path, leaf);
       drop_target(old_leaf, 1);
     } else {
       set_entry(*path, leaf);
@@ -213,13 +246,10 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
         tlb_flush_user_page(root_, page);
       }
     }
-    if (!uses_page) {
-      frame_free(new_page);
-    }
     if (takes_cache_frame) {
       (void)held.give();
-      if (!is_write) {
-        around.map(*path, leaf.flags());
+      if (around) {
+        around->map(*path, leaf.flags());
       }
     }
     break;

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "vm/page_cache.h"
+#include "vm/table_copy.h"
 
 namespace holstein {
 namespace {
@@ -19,6 +20,7 @@ void add_leaves(const TablePath& path, unsigned first, std::span<const Entry> le
       const unsigned index = first + i;
       entries[index] = leaves[i];
       table.table.occupied_lines |= std::uint64_t{1} << index / kEntriesPerLine;
+      mark_part(table, index, leaves[i]);
       ++added;
     }
   }

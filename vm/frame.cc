@@ -3,6 +3,7 @@
 #include "vm/frame.h"
 
 #include <algorithm>
+#include <span>
 
 #include "lib/cpu_port.h"
 #include "lib/panic.h"
@@ -23,7 +24,6 @@ namespace {
 constexpr std::uint32_t kCacheCapacity = 64;
 constexpr std::uint32_t kBatch = 32;
 constexpr std::size_t kFrameKinds = 7;
-// Owners that a frame may have; the rest of the 32 bits is for racing increments of all CPUs.
 
 // A CPU's own stock of free frames. The lock is there for others that are out of memory and for
 // threads that were moved; it is free nearly always. The counts are written under it and read
@@ -71,21 +71,36 @@ void drain(FrameCache& cache, std::uint32_t wanted) REQUIRES(cache.lock) {
   cache.count.store(count, std::memory_order_relaxed);
 }
 
-// One free frame of this CPU's cache; 0 when neither it nor the buddy allocator has any.
-std::uint64_t take_cached(FrameKind kind) {
+// Fills `frames` from this CPU's cache. Returns how many it got: fewer only when neither the cache
+// nor the buddy allocator has any left.
+std::size_t take_cached(FrameKind kind, std::span<PhysAddr> frames) {
   FrameCache& cache = caches.this_cpu();
   SpinGuard guard(cache.lock);
   std::uint32_t count = cache.count.load(std::memory_order_relaxed);
-  if (count == 0) [[unlikely]] {
-    refill(cache, kBatch);
-    count = cache.count.load(std::memory_order_relaxed);
-    if (count == 0) {
-      return 0;
+  std::size_t taken = 0;
+  for (; taken < frames.size(); ++taken) {
+    if (count == 0) [[unlikely]] {
+      cache.count.store(0, std::memory_order_relaxed);
+      refill(cache, kBatch);
+      count = cache.count.load(std::memory_order_relaxed);
+      if (count == 0) {
+        break;
+      }
     }
+    frames[taken] = PhysAddr(std::uint64_t{cache.pfns[--count]} << kPageShift);
   }
-  cache.count.store(count - 1, std::memory_order_relaxed);
-  cache.add_in_use(kind, 1);
-  return cache.pfns[count - 1];
+  cache.count.store(count, std::memory_order_relaxed);
+  cache.add_in_use(kind, static_cast<std::int64_t>(taken));
+  return taken;
+}
+
+// The same, looking for more where there is none.
+std::size_t take_frames(FrameKind kind, std::span<PhysAddr> frames) {
+  std::size_t taken = take_cached(kind, frames);
+  while (taken < frames.size() && frame_find_more()) [[unlikely]] {
+    taken += take_cached(kind, frames.subspan(taken));
+  }
+  return taken;
 }
 
 }  // namespace
@@ -130,15 +145,12 @@ PhysAddr frame_alloc_at(FrameKind kind, CallSite site) {
   if (allocation_should_fail()) [[unlikely]] {
     return PhysAddr();
   }
-  std::uint64_t pfn = take_cached(kind);
-  while (pfn == 0) [[unlikely]] {
-    if (!frame_find_more()) {
-      return PhysAddr();
-    }
-    pfn = take_cached(kind);
+  PhysAddr frame;
+  if (take_frames(kind, std::span(&frame, 1)) == 0) {
+    return PhysAddr();
   }
-  frame_make_owned(pfn, kind, site);
-  return PhysAddr(pfn << kPageShift);
+  frame_make_owned(static_cast<std::uint64_t>(frame.pfn()), kind, site);
+  return frame;
 }
 
 void frame_free_at(PhysAddr frame, CallSite site) {
@@ -162,6 +174,19 @@ HOLSTEIN_NOINLINE PhysAddr frame_alloc() {
 
 HOLSTEIN_NOINLINE PhysAddr frame_alloc_kind(FrameKind kind) {
   return frame_alloc_at(kind, HOLSTEIN_CALL_SITE());
+}
+
+HOLSTEIN_NOINLINE std::size_t frame_alloc_several(FrameKind kind, std::span<PhysAddr> frames) {
+  const CallSite site = HOLSTEIN_CALL_SITE();
+  std::size_t wanted = 0;
+  while (wanted < frames.size() && !allocation_should_fail()) {
+    ++wanted;
+  }
+  const std::span<PhysAddr> taken = frames.first(take_frames(kind, frames.first(wanted)));
+  for (const PhysAddr frame : taken) {
+    frame_make_owned(static_cast<std::uint64_t>(frame.pfn()), kind, site);
+  }
+  return taken.size();
 }
 
 HOLSTEIN_NOINLINE void frame_free(PhysAddr frame) { frame_free_at(frame, HOLSTEIN_CALL_SITE()); }

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "lib/address.h"
 #include "lib/boot_protocol.h"
@@ -58,13 +59,14 @@ struct Frame {
   // Entries that point here plus explicit holds (I1). Never wraps: frame_retain() refuses.
   std::atomic<std::uint32_t> refs;
   FrameKind kind;
-  std::uint8_t order;              // kFree, head of a block: log2 of its frames
+  std::uint8_t level;              // kTable: 4 for a root (PML4) to 1 for a page table
   std::atomic<std::uint8_t> lock;  // kTable: its bit lock, LockRank::kTable
   FrameFlags flags;
   union {
     struct {
       std::uint32_t next;  // pfn of the next free block of this order; 0 ends the list
       std::uint32_t previous;
+      std::uint8_t order;  // head of a block: log2 of its frames
     } free;
     // What the subtree below a table maps. Changed only on an exclusive path (I3), so the root's
     // counts are the process's resident set at any time.
@@ -73,7 +75,10 @@ struct Frame {
       std::uint32_t file_pages;       // pages whose frame belongs to a page cache
       std::uint32_t tables;           // tables below this one, itself not counted
       std::uint16_t present;          // entries that are present, 0 to 512
-      std::uint8_t level;             // 4 for a root (PML4) to 1 for a page table
+      // Bit i: of the entries 64i to 64i + 63, some private ones may have W; some may be special
+      // (vm/table_copy.h). So that a copy need not ask each entry.
+      std::uint8_t writable_parts;
+      std::uint8_t special_parts;
       // Bit i: some of the user entries 8i to 8i + 7, a cache line, is present. So that copying or
       // freeing a table with few entries does not read all of it.
       std::uint64_t occupied_lines;
@@ -167,6 +172,8 @@ void frame_print_regions();
 // per-CPU cache over the buddy allocator.
 PhysAddr frame_alloc();
 PhysAddr frame_alloc_kind(FrameKind kind);
+// Fills `frames`, each as by frame_alloc_kind(), until there is none left. Returns how many it got.
+std::size_t frame_alloc_several(FrameKind kind, std::span<PhysAddr> frames);
 // Changes what an allocated frame is used for, and the statistics with it. The only way to do so.
 // Not to or from kFree and kReserved.
 void frame_set_kind(PhysAddr frame, FrameKind kind);

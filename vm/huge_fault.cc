@@ -36,15 +36,13 @@ bool serve_huge_leaf(PhysAddr root, const PageRequest& request, FrameReserve& re
   return true;
 }
 
-bool AddressSpace::map_huge_page(const PageRequest& request) {
+bool AddressSpace::map_huge_page(const PageRequest& request, std::size_t tables_needed) {
   if (!request.region.is_anonymous() || request.region.is_shared() || request.is_forced ||
       !covers_huge_page(request.region, request.page)) {
     return false;
   }
-  const PathSurvey first = survey_path(root_, request.page, kHugeLevel);
   FrameReserve reserve;
-  if (first.entry.is_present() || !huge_page_is_wanted(request.region.flags) ||
-      !reserve.fill(first.frames_needed)) {
+  if (!huge_page_is_wanted(request.region.flags) || !reserve.fill(tables_needed)) {
     return false;
   }
   const PhysAddr head = huge_page_alloc();

@@ -197,12 +197,8 @@ PhysAddr paging_create_directory() {
   }
   Frame& frame = frame_of(root);
   frame.lock.store(0, std::memory_order_relaxed);
-  frame.table = {.anonymous_pages = 0,
-                 .file_pages = 0,
-                 .tables = 0,
-                 .present = 0,
-                 .level = kRootLevel,
-                 .occupied_lines = 0};
+  frame.level = kRootLevel;
+  frame.table = {};
   if (!is_pair) {
     clear_frame(root);
   }
@@ -240,6 +236,7 @@ PhysAddr paging_clone_directory(PhysAddr source) {
     free_root(root);
     return PhysAddr();
   }
+  frame_of(source).table.writable_parts = 0;
   frame_of(root).table = frame_of(source).table;
   return root;
 }

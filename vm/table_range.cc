@@ -135,8 +135,7 @@ Result<void> copy_below(TablePath& path, VirtAddr start, VirtAddr end, WholeTabl
       continue;
     }
     Entry old_entry;
-    TRY_ASSIGN(path.tables[level - 1],
-               make_table_exclusive(table, index, level, reserve, &old_entry));
+    TRY_ASSIGN(path.tables[level - 1], make_table_exclusive(table, index, reserve, &old_entry));
     if (old_entry.is_present()) {
       replaced.add(old_entry, level);
     }

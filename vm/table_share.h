@@ -32,7 +32,7 @@ bool for_each_present(PhysAddr table, Visit visit) {
   return true;
 }
 
-// Frames taken before anything is changed, so that the change itself cannot fail.
+// Frames for tables, taken before anything is changed, so that the change itself cannot fail.
 class FrameReserve {
  public:
   FrameReserve() = default;
@@ -43,8 +43,9 @@ class FrameReserve {
   // Holds at least `count` frames afterwards. ENOMEM: holds what it could get.
   [[nodiscard]] Result<void> fill(std::size_t count);
   std::size_t count() const { return count_; }
-  // One frame with undefined contents and refs 1. Panics when empty: a wrong estimate is a bug.
-  PhysAddr take(FrameKind kind);
+  // One frame with undefined contents, refs 1 and kind kTable. Panics when empty: a wrong estimate
+  // is a bug.
+  PhysAddr take();
 
  private:
   PhysAddr first_;  // linked through the first word of each frame
@@ -56,6 +57,8 @@ struct SubtreeCounts {
   std::uint32_t anonymous_pages = 0;
   std::uint32_t file_pages = 0;
   std::uint32_t tables = 0;
+
+  bool operator==(const SubtreeCounts&) const = default;
 };
 // What `entry` of a table of `level` brings to its table: a leaf's pages or a table and its
 // subtree.
@@ -93,16 +96,20 @@ PathSurvey survey_path(PhysAddr root, VirtAddr address, unsigned target_level);
                                                     unsigned target_level, FrameReserve& reserve);
 
 // One step of the above: makes the table that `parent`'s entry number `index` points at exclusive
-// (the entry must be present and lead to a table). `parent` is exclusive and of `level`. Needs one
-// frame in `reserve` if the table is shared. Returns the table now pointed at. Does not flush: the
-// caller does, and then drops `*replaced` (null if nothing was replaced) with drop_target().
-[[nodiscard]] Result<PhysAddr> make_table_exclusive(PhysAddr parent, unsigned index, unsigned level,
+// (the entry must be present and lead to a table). `parent` is exclusive. Needs one frame in
+// `reserve` if the table is shared. Returns the table now pointed at. Does not flush: the caller
+// does, and then drops `*replaced` (null if nothing was replaced) with drop_target().
+[[nodiscard]] Result<PhysAddr> make_table_exclusive(PhysAddr parent, unsigned index,
                                                     FrameReserve& reserve, Entry* replaced);
 
 // Puts `entry` (which may be empty) into the place that `path` names, and keeps the counts of every
 // table above. The path must be exclusive. References of targets are the caller's business, and so
 // is the flush.
 void set_entry(const TablePath& path, Entry entry);
+
+// The same where the place holds something that others may be using: takes it out and flushes
+// before `entry` appears, which is (b) of the TLB order.
+void replace_entry(const TablePath& path, Entry entry);
 
 // Drops the reference that `entry`, taken out of a table of `level`, held; with the last one goes
 // all that is below. Nothing for the zero frame. The flush must be over.

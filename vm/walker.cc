@@ -5,6 +5,7 @@
 #include "vm/address_space.h"
 #include "vm/huge_page.h"
 #include "vm/isolation.h"
+#include "vm/table_copy.h"
 #include "vm/table_share.h"
 
 namespace holstein {
@@ -18,13 +19,18 @@ namespace {
         static_cast<unsigned>(frame.kind));
 }
 
+// What an entry that leads to a table may have; copy_table() relies on it.
+constexpr std::uint64_t kTableFlags =
+    PAGE_PRESENT | PAGE_WRITABLE | PAGE_USER | PAGE_ACCESSED | PAGE_DIRTY | PAGE_COW;
+
 void check_table_entry(VirtAddr address, unsigned level, Entry entry) {
   const Frame& frame = frame_of(entry.target());
   const std::uint32_t refs = frame.refs.load(std::memory_order_relaxed);
-  if (frame.kind != FrameKind::kTable || frame.table.level != level - 1 || refs == 0 ||
-      entry.is_huge() || !entry.is_accessible() ||
-      entry.is_no_execute() != (level == kRootLevel && paging_is_isolated()) ||
-      (entry.flags() & PAGE_USER) == 0) {
+  const bool is_isolated = level == kRootLevel && paging_is_isolated();
+  if (frame.kind != FrameKind::kTable || frame.level != level - 1 || refs == 0 ||
+      !entry.is_accessible() || entry.is_no_execute() != is_isolated ||
+      (entry.flags() & PAGE_USER) == 0 ||
+      (entry.flags() & ~(kTableFlags | (is_isolated ? PAGE_NX : 0))) != 0) {
     report("shape of a table entry", address, level, entry);
   }
   if (refs > 1 && (entry.is_writable() || !entry.is_cow())) {
@@ -56,6 +62,9 @@ void check_leaf_entry(VirtAddr address, Entry entry) {
   const bool is_shared = refs > 1 || frame.kind == FrameKind::kPageCache;
   if (is_shared && (entry.is_writable() || !entry.is_cow())) {
     report("I2 (page)", address, 1, entry);
+  }
+  if (entry.is_writable() == entry.is_cow()) {
+    report("W and PAGE_COW exclude each other", address, 1, entry);
   }
 }
 
@@ -116,6 +125,7 @@ SubtreeCounts check_table(const RegionMap& regions, PhysAddr table, unsigned lev
   SubtreeCounts sum;
   unsigned present = 0;
   std::uint64_t lines = 0;
+  Frame marked = {};  // the marks that are needed
   const unsigned entries = level == kRootLevel ? kUserRootEntries : kEntriesPerTable;
   for (unsigned index = 0; index < entries; ++index) {
     const Entry entry = table_entries(table)[index];
@@ -125,6 +135,7 @@ SubtreeCounts check_table(const RegionMap& regions, PhysAddr table, unsigned lev
     }
     ++present;
     lines |= std::uint64_t{1} << index / kEntriesPerLine;
+    mark_part(marked, index, entry);
     const VirtAddr address = base + index * entry_span(level);
     SubtreeCounts below;
     if (!is_leaf(entry, level)) {
@@ -160,6 +171,15 @@ SubtreeCounts check_table(const RegionMap& regions, PhysAddr table, unsigned lev
           level, static_cast<unsigned long long>(base.value()),
           static_cast<unsigned long long>(frame.table.occupied_lines),
           static_cast<unsigned long long>(lines));
+  }
+  if ((marked.table.writable_parts & ~frame.table.writable_parts) != 0 ||
+      (marked.table.special_parts & ~frame.table.special_parts) != 0) {
+    panic(
+        "A2 violated: table of level %u for %#llx says that parts %#x are writable and %#x "
+        "special; "
+        "found %#x and %#x",
+        level, static_cast<unsigned long long>(base.value()), frame.table.writable_parts,
+        frame.table.special_parts, marked.table.writable_parts, marked.table.special_parts);
   }
   return sum;
 }
