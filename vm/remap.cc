@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "vm/address_space.h"
+#include "vm/table_move.h"
 #include "vm/table_range.h"
 
 namespace holstein {
@@ -37,8 +38,8 @@ Result<std::uint64_t> AddressSpace::move_locked(const Region& region, std::uint6
                                                    : 0));
   const std::uint64_t old_end = old_start + old_size;
   const std::uint64_t kept_size = std::min(old_size, new_size);
-  TRY(make_range_exclusive(root_, VirtAddr(old_start), VirtAddr(old_end), WholeTables::kSplit));
-  TRY(create_tables_for_move(root_, VirtAddr(old_start), VirtAddr(new_start), kept_size));
+  TRY(make_range_exclusive(root_, VirtAddr(old_start), VirtAddr(old_end), WholeTables::kLeave));
+  TRY(prepare_move(root_, VirtAddr(old_start), VirtAddr(new_start), kept_size));
   TRY(exclusive_regions_locked());
   // Both changes of the map or none: the copy is put in place once they are done.
   TRY_ASSIGN(RefPtr<RegionMap> changed, regions_->copy());

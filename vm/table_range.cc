@@ -32,11 +32,6 @@ bool is_shared_table(Entry entry) {
   return frame_of(entry.target()).refs.load(std::memory_order_acquire) > 1;
 }
 
-// True if the huge page behind `entry`, of which `piece` is to be changed, cannot stay one.
-bool must_split(const Piece& piece, WholeTables whole) {
-  return !piece.is_whole || whole == WholeTables::kSplit;
-}
-
 // Frames that copy_below() takes: for shared tables below `table` that a change of [start, end) has
 // to copy, and for huge pages to be split. Tables that lie in the range as a whole count unless
 // they are left.
@@ -58,7 +53,7 @@ std::size_t count_copies(PhysAddr table, unsigned level, VirtAddr start, VirtAdd
       continue;
     }
     if (entry.is_huge()) {
-      copies += must_split(piece, whole) ? 1 : 0;
+      copies += piece.is_whole ? 0 : 1;
       continue;
     }
     const bool is_shared = above_is_shared || is_shared_table(entry);
@@ -128,7 +123,7 @@ Result<void> copy_below(TablePath& path, VirtAddr start, VirtAddr end, WholeTabl
       continue;
     }
     if (table_entries(table)[index].is_huge()) {
-      if (must_split(piece, whole)) {
+      if (!piece.is_whole) {
         path.address = piece.start;
         TRY(split_huge_page(path, reserve));
       }
@@ -231,50 +226,6 @@ void unmap_range(PhysAddr root, VirtAddr start, VirtAddr end) {
 void restrict_range(PhysAddr root, VirtAddr start, VirtAddr end, LeafRights rights) {
   restrict_below(root, kRootLevel, start, end, rights);
   tlb_flush_user_range(root, start, end);
-}
-
-// Calls `move(old address)` for each present leaf of the range; stops at the first failure.
-template <class Move>
-Result<void> for_each_leaf(PhysAddr root, VirtAddr from, std::uint64_t size_bytes, Move move) {
-  const std::uint64_t end = from.value() + size_bytes;
-  for (std::uint64_t address = from.value(); address < end;) {
-    const PathSurvey survey = survey_path(root, VirtAddr(address), 1);
-    if (!survey.entry.is_present()) {
-      address =
-          align_down(address, entry_span(survey.reached_level)) + entry_span(survey.reached_level);
-      continue;
-    }
-    TRY(move(address));
-    address += kPageSize;
-  }
-  return {};
-}
-
-Result<void> create_tables_for_move(PhysAddr root, VirtAddr from, VirtAddr to,
-                                    std::uint64_t size_bytes) {
-  return for_each_leaf(root, from, size_bytes, [&](std::uint64_t address) -> Result<void> {
-    const VirtAddr target = to + (address - from.value());
-    FrameReserve reserve;
-    TRY(reserve.fill(survey_path(root, target, 1).frames_needed));
-    TRY(make_path_exclusive(root, target, 1, reserve));
-    return {};
-  });
-}
-
-void move_range(PhysAddr root, VirtAddr from, VirtAddr to, std::uint64_t size_bytes) {
-  FrameReserve none;
-  const Result<void> moved =
-      for_each_leaf(root, from, size_bytes, [&](std::uint64_t address) -> Result<void> {
-        TRY_ASSIGN(const TablePath old_path, make_path_exclusive(root, VirtAddr(address), 1, none));
-        TRY_ASSIGN(const TablePath new_path,
-                   make_path_exclusive(root, to + (address - from.value()), 1, none));
-        const Entry leaf = *old_path.entry();
-        set_entry(old_path, Entry());
-        set_entry(new_path, leaf);
-        return {};
-      });
-  HOLSTEIN_ASSERT(moved.has_value());
-  tlb_flush_user_range(root, from, from + size_bytes);
 }
 
 }  // namespace holstein

@@ -1,8 +1,8 @@
-// Changes of all entries in a range of addresses: unmap, restrict, move.
+// Changes of all entries in a range of addresses: unmap, restrict. Moves are in vm/table_move.h.
 //
-// Each comes in two halves. make_range_exclusive() and create_tables() take the frames and copy
-// what is shared in the way: they may fail, and change nothing that anybody can see. The change
-// itself then cannot fail. Regions are changed between the two.
+// Each comes in two halves. make_range_exclusive() takes the frames and copies what is shared in
+// the way: it may fail, and changes nothing that anybody can see. The change itself then cannot
+// fail. Regions are changed between the two.
 //
 // All of them require the address space's lock, held exclusively.
 #pragma once
@@ -21,7 +21,6 @@ namespace holstein {
 enum class WholeTables : std::uint8_t {
   kLeave,  // they will be dropped: unmap
   kCopy,   // their entries will be changed
-  kSplit,  // the same, page by page: huge pages are split
 };
 // Makes the tables that a change of [start, end) touches exclusive. Huge pages that it covers in
 // part are split. ENOMEM, EAGAIN.
@@ -41,13 +40,5 @@ struct LeafRights {
 // Takes from every leaf in [start, end) what `rights` does not give, and flushes. After
 // make_range_exclusive(kCopy).
 void restrict_range(PhysAddr root, VirtAddr start, VirtAddr end, LeafRights rights);
-
-// Gives [to, to + size) exclusive tables wherever [from, from + size) has leaves. ENOMEM, EAGAIN.
-[[nodiscard]] Result<void> create_tables_for_move(PhysAddr root, VirtAddr from, VirtAddr to,
-                                                  std::uint64_t size_bytes);
-// Moves the leaves of [from, from + size) to [to, to + size), which must be empty and not overlap,
-// and flushes. Pages keep their frames and their copy-on-write state. After
-// make_range_exclusive(from, kSplit) and create_tables_for_move().
-void move_range(PhysAddr root, VirtAddr from, VirtAddr to, std::uint64_t size_bytes);
 
 }  // namespace holstein

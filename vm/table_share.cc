@@ -59,7 +59,16 @@ void free_table(PhysAddr table, unsigned level) {
   frame_free(table);
 }
 
-// Brings the bit of the line that holds entry number `index` up to date.
+// `count` entries of `table` are gone. A table without entries has no marks.
+void note_removed(Frame& table, unsigned count) {
+  table.table.present = static_cast<std::uint16_t>(table.table.present - count);
+  if (table.table.present == 0) {
+    table.table.writable_parts = 0;
+    table.table.special_parts = 0;
+  }
+}
+
+// Takes the mark off the line that holds entry number `index` if it is empty.
 void note_line(Frame& table, const Entry* entries, unsigned index) {
   const unsigned line = index / kEntriesPerLine;
   std::uint64_t all = 0;
@@ -84,10 +93,7 @@ void note_change(const TablePath& path, Entry old_entry, Entry new_entry) {
         static_cast<std::uint16_t>(table.table.present + (old_entry.is_present() ? 0 : 1));
   } else if (old_entry.is_present()) {
     note_line(table, table_entries(table_address), index);
-    if (--table.table.present == 0) {
-      table.table.writable_parts = 0;
-      table.table.special_parts = 0;
-    }
+    note_removed(table, 1);
   }
   if (old_entry.target() == new_entry.target()) {
     return;
@@ -306,6 +312,48 @@ void set_entry(const TablePath& path, Entry entry) {
   const Entry old_entry = place;
   write_entry(place, path.level, entry);
   note_change(path, old_entry, entry);
+}
+
+void move_leaves(const TablePath& from, const TablePath& to, unsigned count) {
+  HOLSTEIN_DEBUG_ASSERT(from.level == 1 && to.level == 1);
+  Entry* const source = from.entry();
+  Entry* const target = to.entry();
+  Frame& source_table = frame_of(from.tables[1]);
+  Frame& target_table = frame_of(to.tables[1]);
+  const unsigned source_index = entry_index(from.address, 1);
+  const unsigned target_index = entry_index(to.address, 1);
+  SubtreeCounts moved;
+  unsigned present = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    const Entry leaf = source[i];
+    if (!leaf.is_present()) {
+      continue;
+    }
+    HOLSTEIN_DEBUG_ASSERT(!target[i].is_present());
+    source[i] = Entry();
+    target[i] = leaf;
+    target_table.table.occupied_lines |= std::uint64_t{1} << (target_index + i) / kEntriesPerLine;
+    mark_part(target_table, target_index + i, leaf);
+    const SubtreeCounts counts = counts_below(leaf, 1);
+    moved.anonymous_pages += counts.anonymous_pages;
+    moved.file_pages += counts.file_pages;
+    ++present;
+  }
+  for (unsigned index = source_index; index < source_index + count;
+       index += kEntriesPerLine - index % kEntriesPerLine) {
+    note_line(source_table, table_entries(from.tables[1]), index);
+  }
+  // In this order: the two may be the same table, which is not empty in between.
+  target_table.table.present = static_cast<std::uint16_t>(target_table.table.present + present);
+  note_removed(source_table, present);
+  for (unsigned level = 1; level <= kRootLevel; ++level) {
+    Frame& left = frame_of(from.tables[level]);
+    Frame& entered = frame_of(to.tables[level]);
+    left.table.anonymous_pages -= moved.anonymous_pages;
+    left.table.file_pages -= moved.file_pages;
+    entered.table.anonymous_pages += moved.anonymous_pages;
+    entered.table.file_pages += moved.file_pages;
+  }
 }
 
 void replace_entry(const TablePath& path, Entry entry) {

@@ -111,6 +111,11 @@ void set_entry(const TablePath& path, Entry entry);
 // before `entry` appears, which is (b) of the TLB order.
 void replace_entry(const TablePath& path, Entry entry);
 
+// Moves the leaves among the `count` entries from that of `from` on to the places from that of `to`
+// on, which are empty; no run leaves its table. Both paths are of level 1 and exclusive. As
+// set_entry(), with one way up for all.
+void move_leaves(const TablePath& from, const TablePath& to, unsigned count);
+
 // Drops the reference that `entry`, taken out of a table of `level`, held; with the last one goes
 // all that is below. Nothing for the zero frame. The flush must be over.
 void drop_target(Entry entry, unsigned level);
