@@ -1,5 +1,6 @@
 #include "fs/resident_pages.h"
 
+#include "vm/fault_around.h"
 #include "vm/frame.h"
 #include "vm/paging.h"
 
@@ -26,7 +27,8 @@ ResidentPage next_resident_page(const AddressSpace& space, std::uint64_t address
     const PathSurvey survey = survey_path(space.root(), VirtAddr(address), 1);
     const std::uint64_t span = entry_span(survey.reached_level);
     const std::uint64_t span_start = align_down(address, span);
-    if (!survey.entry.is_present() || !is_leaf(survey.entry, survey.reached_level)) {
+    if (!survey.entry.is_present() || !is_leaf(survey.entry, survey.reached_level) ||
+        is_unread_zero_page(survey.entry)) {
       address = span_start + span;
       continue;
     }

@@ -138,6 +138,7 @@ bool is_served(PhysAddr root, const PathSurvey& survey, const PageRequest& reque
   const bool needs_exec = (request.region.protection & kProtExec) != 0;
   return is_leaf(leaf, survey.reached_level) &&
          (leaf.is_accessible() || (request.is_forced && leaf.is_present())) &&
+         !is_unread_zero_page(leaf) &&  // asked for by somebody who does not read it himself
          (!needs_exec || !leaf.is_no_execute()) &&
          (!request.is_write || (leaf.is_writable() && !request.is_forced &&
                                 path_is_writable(root, request.page, survey.reached_level)));
@@ -245,6 +246,9 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
       if (old_leaf.is_present()) {
         tlb_flush_user_page(root_, page);
       }
+    }
+    if (!old_leaf.is_present() && leaf.target() == zero_frame && is_allowed) {
+      map_zero_pages_around(*path, region, leaf);
     }
     if (takes_cache_frame) {
       (void)held.give();

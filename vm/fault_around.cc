@@ -9,9 +9,10 @@
 namespace holstein {
 namespace {
 
-// Puts the present ones of `leaves`, pages of a cache, into the holes of the lowest table of `path`
-// from entry number `first` on: what set_entry() does, with one way up for all of them.
-void add_leaves(const TablePath& path, unsigned first, std::span<const Entry> leaves) {
+// Puts the present ones of `leaves` into the holes of the lowest table of `path` from entry number
+// `first` on: what set_entry() does, but for the pages that they count as. Returns how many they
+// are.
+unsigned add_leaves(const TablePath& path, unsigned first, std::span<const Entry> leaves) {
   Entry* const entries = table_entries(path.tables[1]);
   Frame& table = frame_of(path.tables[1]);
   unsigned added = 0;
@@ -25,12 +26,35 @@ void add_leaves(const TablePath& path, unsigned first, std::span<const Entry> le
     }
   }
   table.table.present = static_cast<std::uint16_t>(table.table.present + added);
-  for (unsigned level = 1; level <= kRootLevel; ++level) {
-    frame_of(path.tables[level]).table.file_pages += added;
-  }
+  return added;
+}
+
+// The part of the window around `page` that lies in `region`.
+struct Window {
+  std::uint64_t start;
+  std::uint64_t end;
+  std::size_t pages() const { return (end - start) >> kPageShift; }
+};
+Window window_around(VirtAddr page, const Region& region) {
+  const std::uint64_t start = align_down(page.value(), kFaultAroundBytes);
+  return {.start = std::max(start, region.start),
+          .end = std::min(start + kFaultAroundBytes, region.end)};
 }
 
 }  // namespace
+
+void map_zero_pages_around(const TablePath& path, const Region& region, Entry leaf) {
+  const Window window = window_around(path.address, region);
+  const unsigned first = entry_index(VirtAddr(window.start), 1);
+  const Entry* const holes = table_entries(path.tables[1]) + first;
+  Entry leaves[kFaultAroundBytes / kPageSize];
+  for (std::size_t i = 0; i < window.pages(); ++i) {
+    if (!holes[i].is_present()) {
+      leaves[i] = leaf.with(0, PAGE_ACCESSED);
+    }
+  }
+  add_leaves(path, first, std::span(leaves).first(window.pages()));
+}
 
 FaultAround::~FaultAround() {
   for (const PhysAddr frame : std::span(frames_).first(count_)) {
@@ -41,12 +65,11 @@ FaultAround::~FaultAround() {
 }
 
 void FaultAround::fetch(const Region& region, VirtAddr page) {
-  const std::uint64_t window = align_down(page.value(), kFaultAroundBytes);
-  const std::uint64_t start = std::max(window, region.start);
-  const std::uint64_t end = std::min(window + kFaultAroundBytes, region.end);
-  start_ = VirtAddr(start);
-  count_ = (end - start) >> kPageShift;
-  region.cache->get_present_pages(region.cache_page_at(start), std::span(frames_).first(count_));
+  const Window window = window_around(page, region);
+  start_ = VirtAddr(window.start);
+  count_ = window.pages();
+  region.cache->get_present_pages(region.cache_page_at(window.start),
+                                  std::span(frames_).first(count_));
 }
 
 void FaultAround::map(const TablePath& path, std::uint64_t flags) {
@@ -58,7 +81,10 @@ void FaultAround::map(const TablePath& path, std::uint64_t flags) {
       frames_[i] = PhysAddr();
     }
   }
-  add_leaves(path, entry_index(start_, 1), std::span(leaves).first(count_));
+  const unsigned added = add_leaves(path, entry_index(start_, 1), std::span(leaves).first(count_));
+  for (unsigned level = 1; level <= kRootLevel; ++level) {
+    frame_of(path.tables[level]).table.file_pages += added;
+  }
 }
 
 }  // namespace holstein

@@ -1,5 +1,6 @@
 // Fault-around: a read fault of a file page maps the pages around it as well that are in memory
-// anyway, so that a program which runs through a file takes one fault for 16 pages.
+// anyway, and one of anonymous memory the zero frame in the places around it, so that a program
+// which runs through either takes one fault for 16 pages.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +14,17 @@ namespace holstein {
 
 // Aligned windows of this many bytes, as Linux's fault_around_bytes. A page table holds whole ones.
 inline constexpr std::uint64_t kFaultAroundBytes = 64 << 10;
+
+// Puts the zero frame into the holes around the page of `path` that lie in the same window and in
+// `region`, which is private and anonymous. `leaf` is what the page itself has just got; the others
+// get the same without PAGE_ACCESSED.
+void map_zero_pages_around(const TablePath& path, const Region& region, Entry leaf);
+
+// True for a leaf that the above put there and that nobody has read yet: for whoever asks, there is
+// no page. The processor sets the accessed bit at the first read.
+constexpr bool is_unread_zero_page(Entry leaf) {
+  return (leaf.bits() & (PAGE_ZERO | PAGE_ACCESSED)) == PAGE_ZERO;
+}
 
 // The neighbours of one page, each with a reference, from fetch() until map() or the end. Holds
 // none before. Allocates nothing and never waits.

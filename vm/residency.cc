@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "vm/address_space.h"
+#include "vm/fault_around.h"
 #include "vm/table_range.h"
 
 namespace holstein {
@@ -31,7 +32,8 @@ Result<void> AddressSpace::resident(VirtAddr start, std::span<std::uint8_t> resi
     const VirtAddr address = start + (page << kPageShift);
     const PathSurvey survey = survey_path(root_, address, 1);
     const Region* region = regions_->find(address);
-    residency[page] = survey.entry.is_present() && is_leaf(survey.entry, survey.reached_level);
+    residency[page] = survey.entry.is_present() && is_leaf(survey.entry, survey.reached_level) &&
+                      !is_unread_zero_page(survey.entry);
     if (residency[page] == 0 && region->cache) {
       residency[page] = region->cache->has_page(region->cache_page_at(address.value()));
     }

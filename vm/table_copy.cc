@@ -154,6 +154,9 @@ bool share_special_lines(Copy& copy, std::uint64_t lines, std::uint64_t* special
       bool is_shared = true;
       if (!from.is_present()) {
         to = Entry();
+      } else if ((from.bits() & PAGE_ZERO) != 0) {
+        *special |= line;
+        to = from;  // not counted, and never writable
       } else if (is_special(from)) {
         *special |= line;
         is_shared = share_special_entry(from, to);

@@ -196,6 +196,19 @@ TEST(Mmap, PopulatedMemoryIsResidentAndOtherIsNot) {
   EXPECT_EQ(resident[3] & 1, 0);
 }
 
+TEST(Mincore, ReadingAPageMakesThatOneResidentAndNoOther) {
+  Reservation space(32 * kPage, 32 * kPage);
+  ASSERT_EQ(mprotect(space.data(), 32 * kPage, kReadWrite), 0);
+  unsigned char resident[32] = {};
+  for (const std::size_t last : {9, 10, 20}) {
+    EXPECT_EQ(*static_cast<volatile unsigned char*>(space.data() + last * kPage), 0);
+    ASSERT_EQ(mincore(space.data(), 32 * kPage, resident), 0);
+    for (std::size_t i = 0; i < 32; ++i) {
+      EXPECT_EQ(resident[i] & 1, (i == 9 || i == 10 || i == 20) && i <= last) << i;
+    }
+  }
+}
+
 TEST(Mincore, RefusesWhatMakesNoSense) {
   Mapping memory(2 * kPage);
   unsigned char resident[2];
