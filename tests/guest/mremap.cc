@@ -138,6 +138,32 @@ TEST(Mremap, FromOneTableToAnotherAtAnotherOffsetKeepsEveryPage) {
   EXPECT_EQ(memcmp(target + 15 * kPage, expected.page(15), kBytes - 15 * kPage), 0);
 }
 
+TEST(Mremap, OfWholeTablesAndTheirEdgesLeavesTheOtherSidesWhole) {
+  for (const std::size_t distance : {std::size_t{0}, 3 * kPage}) {
+    Reservation from(4 * kTable, kTable);
+    Reservation to(5 * kTable, kTable);
+    constexpr std::size_t kBytes = 2 * kTable + 9 * kPage;
+    unsigned char* const start = from.data() + kTable - 4 * kPage;
+    unsigned char* const target = to.data() + kTable - 4 * kPage + distance;
+    ASSERT_EQ(mprotect(from.data(), 4 * kTable, kReadWrite), 0);
+    fill(start, kBytes, 1);
+    Gate moved;
+    Child child([&] {
+      moved.wait();
+      REQUIRE(is_filled(start, kBytes, 1));
+    });
+    ASSERT_EQ(remap(start, kBytes, kBytes, MREMAP_MAYMOVE | MREMAP_FIXED, target),
+              to_register(target));
+    EXPECT_TRUE(is_filled(target, kBytes, 1));
+    EXPECT_EQ(fault_of([&] { read_byte(start); }).code, SEGV_MAPERR);
+    EXPECT_EQ(fault_of([&] { read_byte(start + kBytes - 1); }).code, SEGV_MAPERR);
+    memset(target, 5, kBytes);
+    moved.open();
+    EXPECT_TRUE(exited_with(0, child.wait()));
+    EXPECT_TRUE(is_all(target, kBytes, 5));
+  }
+}
+
 TEST(Mremap, OfHalfASharedRangeLeavesTheOtherSidesWhole) {
   Mapping memory(16 * kPage);
   fill(memory.data(), memory.size(), 1);
