@@ -22,7 +22,7 @@ constinit PhysAddr zero_frame;
 namespace {
 
 constexpr std::uint32_t kCacheCapacity = 64;
-constexpr std::uint32_t kBatch = 32;
+constexpr std::uint32_t kBatch = kFrameBatch;
 constexpr std::size_t kFrameKinds = 7;
 
 // A CPU's own stock of free frames. The lock is there for others that are out of memory and for
@@ -154,18 +154,28 @@ PhysAddr frame_alloc_at(FrameKind kind, CallSite site) {
 }
 
 void frame_free_at(PhysAddr frame, CallSite site) {
-  const FrameKind kind = frame_make_free(frame, site);
-  const auto pfn = static_cast<std::uint64_t>(frame.pfn());
+  frame_free_several_at(std::span(&frame, 1), site);
+}
+
+void frame_free_several_at(std::span<const PhysAddr> frames, CallSite site) {
+  FrameKind kinds[kFrameBatch];
+  HOLSTEIN_ASSERT(frames.size() <= kFrameBatch);
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    kinds[i] = frame_make_free(frames[i], site);
+  }
   FrameCache& cache = caches.this_cpu();
   SpinGuard guard(cache.lock);
-  if (cache.count.load(std::memory_order_relaxed) == kCacheCapacity) [[unlikely]] {
+  if (cache.count.load(std::memory_order_relaxed) + frames.size() > kCacheCapacity) [[unlikely]] {
     drain(cache, kBatch);
   }
-  const std::uint32_t count = cache.count.load(std::memory_order_relaxed);
-  cache.pfns[count] = static_cast<std::uint32_t>(pfn);
-  frame_table[pfn].flags.set(kFrameCached);
-  cache.count.store(count + 1, std::memory_order_relaxed);
-  cache.add_in_use(kind, -1);
+  std::uint32_t count = cache.count.load(std::memory_order_relaxed);
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const auto pfn = static_cast<std::uint64_t>(frames[i].pfn());
+    cache.pfns[count++] = static_cast<std::uint32_t>(pfn);
+    frame_table[pfn].flags.set(kFrameCached);
+    cache.add_in_use(kinds[i], -1);
+  }
+  cache.count.store(count, std::memory_order_relaxed);
 }
 
 HOLSTEIN_NOINLINE PhysAddr frame_alloc() {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "vm/call_site.h"
 #include "vm/frame.h"
@@ -12,6 +13,9 @@ namespace holstein {
 // The public functions of the same names with the call site to remember for reports.
 PhysAddr frame_alloc_at(FrameKind kind, CallSite site);
 void frame_free_at(PhysAddr frame, CallSite site);
+// frame_free_at() for each of at most kFrameBatch frames.
+inline constexpr std::size_t kFrameBatch = 32;
+void frame_free_several_at(std::span<const PhysAddr> frames, CallSite site);
 PhysAddr frame_alloc_contiguous_at(std::size_t count, std::size_t align_frames, std::uint64_t limit,
                                    FrameKind kind, CallSite site);
 void frame_free_contiguous_at(PhysAddr first, std::size_t count, CallSite site);
