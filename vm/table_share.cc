@@ -216,6 +216,7 @@ PathSurvey survey_path(PhysAddr root, VirtAddr address, unsigned target_level) {
 Result<PhysAddr> make_table_exclusive(PhysAddr parent, unsigned index, FrameReserve& reserve,
                                       Entry* replaced) {
   *replaced = Entry();
+  const unsigned level = frame_of(parent).level;
   Entry& entry = table_entries(parent)[index];
   const PhysAddr table = entry.target();
   Frame& frame = frame_of(table);
