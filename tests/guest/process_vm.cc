@@ -94,6 +94,29 @@ TEST(ProcessVm, ChecksItsArguments) {
   EXPECT_EQ(call(SYS_process_vm_readv, getpid(), &piece, 1, &piece, 0, 0), 0);
 }
 
+TEST(ProcessVm, TheSumOfTheRemoteLengthsMayBeAnything) {
+  Mapping memory(kPage);
+  fill(memory.data(), kPage, 1);
+  Mapping copy(kPage);
+  iovec here = {copy.data(), 100};
+  iovec there[5];
+  for (iovec& piece : there) {
+    piece = {memory.data(), std::size_t{1} << 62};
+  }
+  EXPECT_EQ(call(SYS_process_vm_readv, getpid(), &here, 1, there, 5, 0), 100);
+  EXPECT_EQ(memcmp(copy.data(), memory.data(), 100), 0);
+  there[4].iov_len = std::size_t{1} << 63;
+  EXPECT_EQ(call(SYS_process_vm_readv, getpid(), &here, 1, there, 5, 0), -EINVAL);
+}
+
+TEST(ProcessVm, AWriteOfEverythingToNowhereIsAFault) {
+  Mapping memory(kPage);
+  EdgeMapping edge;
+  EXPECT_EQ(transfer(SYS_process_vm_writev, getpid(), memory.data(), edge.end(), 16), -EFAULT);
+  EXPECT_EQ(transfer(SYS_process_vm_writev, getpid(), edge.end(), memory.data(), 16), -EFAULT);
+  EXPECT_EQ(transfer(SYS_process_vm_writev, getpid(), memory.data(), edge.end() - 6, 16), 6);
+}
+
 TEST(ProcessVm, OfAnotherUserIsForbidden) {
   Mapping memory(kPage);
   EXPECT_TRUE(passes_in_child([&] {

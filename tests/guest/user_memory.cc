@@ -116,6 +116,15 @@ TEST(Vectors, CountsAndSumsAreChecked) {
   EXPECT_EQ(call(SYS_readv, zero.get(), pieces, 2), -EINVAL);
   pieces[1].iov_len = std::size_t{1} << 63;
   EXPECT_EQ(call(SYS_readv, zero.get(), pieces, 2), -EINVAL);
+  // A length that is a good number and leads out of user space.
+  pieces[1].iov_len = SSIZE_MAX;
+  EXPECT_EQ(call(SYS_readv, zero.get(), pieces, 2), -EFAULT);
+  // Good pieces whose sum is more than a call can return: it ends where the memory does.
+  EdgeMapping edge;
+  for (int i = 0; i < IOV_MAX; ++i) {
+    pieces[i] = {edge.begin(), 64 * kMiB};
+  }
+  EXPECT_EQ(call(SYS_readv, zero.get(), pieces, IOV_MAX), long{kPage});
 }
 
 TEST(Vectors, TheFirstPiecesAreFilledBeforeABadOne) {
