@@ -24,9 +24,9 @@
 #include <cstring>
 #include <string>
 
+#include "tests/guest/matrix/leaks.h"
 #include "tests/guest/matrix/memory_case.h"
 #include "tests/guest/matrix/plans.h"
-#include "tests/guest/system_call.h"
 
 namespace holstein::guest {
 namespace {
@@ -139,9 +139,10 @@ struct Report {
   bool intact;
   bool changed;
   long result;
-  std::uint64_t kernel_word;  // in what the call wrote; 0: none
+  std::uint64_t kernel_word;  // in anything that the process can see; 0: none
 };
 Report* report;
+LeakSearch leak_search;
 
 // Good memory for the objects that are not the subject.
 class Scratch {
@@ -242,10 +243,8 @@ std::string subject_bytes(const Case& test) {
   const itimerval limit = {.it_interval = {},
                            .it_value = {.tv_sec = 0, .tv_usec = kBlockedMicroseconds}};
   setitimer(ITIMER_REAL, &limit, nullptr);
-  const long result =
-      raw_call(test.row.number, static_cast<long>(registers[0]), static_cast<long>(registers[1]),
-               static_cast<long>(registers[2]), static_cast<long>(registers[3]),
-               static_cast<long>(registers[4]), static_cast<long>(registers[5]));
+  RegistersAfter after;
+  const long result = call_and_keep_registers(test.row.number, registers, after);
   if (getpid() != self) {
     _exit(0);  // the child of a fork or clone
   }
@@ -253,6 +252,11 @@ std::string subject_bytes(const Case& test) {
   report->intact = surroundings_intact(test.kind, pointer, bytes.size());
   report->changed = object_changed(test.kind, pointer, bytes);
   report->kernel_word = kernel_word_in(test.kind, pointer, bytes);
+  if (report->kernel_word == 0) {
+    const std::uint64_t own[] = {registers[0], registers[1], registers[2],    registers[3],
+                                 registers[4], registers[5], pointer.address, pointer.length};
+    report->kernel_word = leak_search.find(own, after);
+  }
   report->returned = true;
   // What the call started ends before its parent does, and its end writes nothing to us.
   while (waitpid(-1, nullptr, __WALL) > 0) {
@@ -444,6 +448,7 @@ int run(const char* table_path, const char* only) {
   require(report != MAP_FAILED && backing >= 0, "setting up");
   make_files();
   make_playground();
+  leak_search.begin();
   for (const TableRow& row : table) {
     if (only == nullptr || row.name == only) {
       try_row(row, backing);
