@@ -31,10 +31,10 @@ Path parent_of(const Path& place, const Path& root) {
 
 namespace {
 
-Result<RefPtr<Dentry>> find_in(const Dentry& directory, std::string_view name) {
+Result<RefPtr<Dentry>> find_in(Dentry& directory, std::string_view name) {
   Inode& inode = directory.inode();
   MutexGuard guard(inode.lock);
-  return inode.lookup(const_cast<Dentry&>(directory), name);
+  return inode.lookup(directory, name);
 }
 
 }  // namespace

@@ -159,8 +159,12 @@ TEST_F(ProcfsTest, LinksLeadToFilesAndShowPaths) {
   EXPECT_EQ(tree.get("/proc/self/exe"), "x");
   EXPECT_EQ(tree.text_of(*tree.find("/proc/self/task/100/cwd/..")), "/");
   const PathContext user = tree.as_user(1000, 1000);
+  // A process may look into itself, whoever it is now.
+  EXPECT_EQ(code_of(resolve(user, nullptr, "/proc/100/cwd", kResolveFollow)), 0);
+  fake_caller().pid = 101;
   EXPECT_EQ(code_of(resolve(user, nullptr, "/proc/100/cwd", kResolveFollow)),
             static_cast<int>(Errno::kEACCES));
+  fake_caller().pid = 100;
 }
 
 TEST_F(ProcfsTest, DescriptorsAreOpenedAgain) {
