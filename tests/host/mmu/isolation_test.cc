@@ -134,8 +134,10 @@ TEST_F(IsolationTest, WhatFaultsBringInIsThereForUserMode) {
   map_at(*space, kFar, kProtRead | kProtExec);
   space->activate();
   write(*space, kBase, 1);
-  EXPECT_EQ(read(*space, kFar), 0);
-  EXPECT_EQ(expect_mirrored(*space), 2U);
+  const std::uint64_t written = expect_mirrored(*space);
+  EXPECT_EQ(written, 1U);
+  EXPECT_EQ(read(*space, kFar), 0);  // and its neighbours, which are zero pages too
+  EXPECT_GT(expect_mirrored(*space), written);
   ASSERT_EQ(space->handle_fault(VirtAddr(kFar), FaultAccess::kExecute), FaultOutcome::kResolved);
   EXPECT_FALSE(translate_in_user_mode(mmu_, kFar, MmuAccess::kExecute).fault.has_value());
   // Under the kernel's own root it is the root's entry that forbids it.
