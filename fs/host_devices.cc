@@ -20,7 +20,8 @@ namespace {
 
 constinit std::atomic<StdinUser> stdin_user = StdinUser::kNobody;
 
-// A page for the time of one call, between the channel and user memory.
+// A page for the time of one call, between the channel and user memory; where memory is out, a few
+// bytes, so that what is to be said of that comes out.
 class BouncePage {
  public:
   BouncePage() : frame_(frame_alloc()) {}
@@ -29,11 +30,14 @@ class BouncePage {
   }
   BouncePage(const BouncePage&) = delete;
   BouncePage& operator=(const BouncePage&) = delete;
-  bool is_null() const { return frame_.is_null(); }
-  std::span<std::byte> bytes() const { return {phys_to_virt<std::byte>(frame_), kPageSize}; }
+  std::span<std::byte> bytes() {
+    if (frame_.is_null()) return few_;
+    return {phys_to_virt<std::byte>(frame_), kPageSize};
+  }
 
  private:
   const PhysAddr frame_;
+  std::byte few_[256];
 };
 
 // What came from the host and no program took yet: bytes that a read fetched from the channel and
@@ -124,21 +128,21 @@ class OutputFile final : public HostStreamFile {
  protected:
   Result<std::size_t> do_write(IoSource& from, std::uint64_t&) override {
     if (from.remaining() == 0) return std::size_t{0};
-    const BouncePage page;
-    if (page.is_null()) return fail(Errno::kENOMEM);
+    BouncePage page;
+    const std::span<std::byte> buffer = page.bytes();
     std::size_t done = 0;
     Throttle throttle;
     while (from.remaining() > 0) {
       // The channel may take less than was fetched: then the rest is fetched again.
       const IoSource before = from;
       const std::size_t size =
-          from.read(page.bytes().first(std::min<std::size_t>(from.remaining(), kPageSize)));
+          from.read(buffer.first(std::min<std::size_t>(from.remaining(), buffer.size())));
       if (size == 0) break;
-      const Result<std::size_t> sent = port::channel_write(stream_, page.bytes().first(size));
+      const Result<std::size_t> sent = port::channel_write(stream_, buffer.first(size));
       const std::size_t taken = sent.value_or(0);
       if (taken < size) {
         from = before;
-        (void)from.read(page.bytes().first(taken));
+        (void)from.read(buffer.first(taken));
       }
       done += taken;
       if (taken == size) {

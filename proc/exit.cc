@@ -271,7 +271,8 @@ void exit_thread(std::int32_t status) {
   }
   // The last reference in the common case; other tables are loaded by now. A large space goes when
   // the parent knows of the death, so that wait4 does not wait for it.
-  if (space && (space->reference_count() > 1 || !space->is_long_to_release())) {
+  if (space && (space->reference_count() > 1 || process.is_killed_for_memory.load() ||
+                !space->is_long_to_release())) {
     space.reset();
   } else if (space) {
     space->end_promise();

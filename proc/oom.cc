@@ -117,6 +117,7 @@ void kill_process(Process& victim) {
         (process->space() != space || process.get() == init_process())) {
       continue;
     }
+    process->is_killed_for_memory.store(true);
     SpinGuard links(process_links);
     SpinGuard guard(process->signal_lock);
     begin_group_exit_locked(*process, signaled_status(kSigKill));

@@ -165,6 +165,9 @@ class Process : public RefCounted<Process>,
   // yet. And whether the log says already that it takes too long.
   std::atomic<std::uint64_t> awaited_since_ns = 0;
   std::atomic<bool> is_reported_overdue = false;
+  // Killed for want of memory: it gives its memory back before its parent hears of its end, who may
+  // need some of it.
+  std::atomic<bool> is_killed_for_memory = false;
   // Allocation failures that a test asked for strike here. Forks inherit it.
   std::atomic<bool> allocations_may_fail = false;
 
