@@ -81,6 +81,26 @@ template <Contents kContents, bool kIsWritable, bool kIsFull>
   return true;
 }
 
+// Shares one line of a page directory that has both tables and huge pages. Most lines have only the
+// one or the other, and to find that out costs less than to ask each entry while it is shared.
+template <bool kIsWritable, bool kIsFull>
+[[gnu::always_inline]] inline bool share_mixed_line(Entry* from, Entry* to, std::uint64_t frames) {
+  std::uint64_t all = PAGE_HUGE;
+  std::uint64_t any = 0;
+#pragma clang loop unroll(full)
+  for (unsigned i = 0; i < kEntriesPerLine; ++i) {
+    all &= from[i].bits();
+    any |= from[i].bits();
+  }
+  if (all != 0) {
+    return share_line<Contents::kHugePages, kIsWritable, kIsFull>(from, to, frames);
+  }
+  if ((any & PAGE_HUGE) == 0) {
+    return share_line<Contents::kTables, kIsWritable, kIsFull>(from, to, frames);
+  }
+  return share_line<Contents::kMixed, kIsWritable, kIsFull>(from, to, frames);
+}
+
 // A copy in the making.
 struct Copy {
   Entry* from;
@@ -103,8 +123,13 @@ bool share_lines(Copy& copy, std::uint64_t lines) {
     Entry* const end = from + std::size_t{count} * kEntriesPerLine;
     const std::ptrdiff_t distance = copy.to - copy.from;
     for (; from != end; from += kEntriesPerLine) {
-      if (!share_line<kContents, kIsWritable, kIsFull>(from, from + distance, frames))
-          [[unlikely]] {
+      bool is_shared = false;
+      if constexpr (kContents == Contents::kMixed) {
+        is_shared = share_mixed_line<kIsWritable, kIsFull>(from, from + distance, frames);
+      } else {
+        is_shared = share_line<kContents, kIsWritable, kIsFull>(from, from + distance, frames);
+      }
+      if (!is_shared) [[unlikely]] {
         // The lines from the next one on hold nothing.
         const auto next = static_cast<unsigned>((from - copy.from) / kEntriesPerLine) + 1;
         copy.done &= ~(run & (next < 64 ? ~std::uint64_t{0} << next : 0));
