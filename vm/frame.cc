@@ -123,23 +123,18 @@ void frame_make_owned(std::uint64_t pfn, FrameKind kind, CallSite site) {
   frame.refs.store(1, std::memory_order_relaxed);
 }
 
-FrameKind frame_make_free(PhysAddr frame, CallSite site) {
+namespace {
+
+// Of a frame that somebody frees; panics where there is no such frame.
+std::uint64_t pfn_to_free(PhysAddr frame, CallSite site) {
   const auto pfn = static_cast<std::uint64_t>(frame.pfn());
   if (!is_aligned(frame.value(), kPageSize) || pfn >= frame_count) [[unlikely]] {
     panic_bad_frame_free(frame, site);
   }
-  Frame& descriptor = frame_table[pfn];
-  const FrameKind kind = descriptor.kind;
-  if (kind <= FrameKind::kFree || descriptor.refs.load(std::memory_order_relaxed) > 1 ||
-      frame == zero_frame) [[unlikely]] {
-    panic_bad_frame_free(frame, site);
-  }
-  note_frame_freed(pfn, site);
-  descriptor.refs.store(0, std::memory_order_relaxed);
-  descriptor.flags.assign(HOLSTEIN_DEBUG ? kFramePoisoned : 0);
-  descriptor.kind = FrameKind::kFree;
-  return kind;
+  return pfn;
 }
+
+}  // namespace
 
 PhysAddr frame_alloc_at(FrameKind kind, CallSite site) {
   if (allocation_should_fail()) [[unlikely]] {
@@ -161,7 +156,7 @@ void frame_free_several_at(std::span<const PhysAddr> frames, CallSite site) {
   FrameKind kinds[kFrameBatch];
   HOLSTEIN_ASSERT(frames.size() <= kFrameBatch);
   for (std::size_t i = 0; i < frames.size(); ++i) {
-    kinds[i] = frame_make_free(frames[i], site);
+    kinds[i] = frame_make_free(pfn_to_free(frames[i], site), site);
   }
   FrameCache& cache = caches.this_cpu();
   SpinGuard guard(cache.lock);

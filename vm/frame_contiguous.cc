@@ -54,17 +54,23 @@ PhysAddr frame_alloc_contiguous_at(std::size_t count, std::size_t align_frames, 
 }
 
 void frame_free_contiguous_at(PhysAddr first, std::size_t count, CallSite site) {
-  for (std::size_t i = 0; i < count;) {
+  const auto first_pfn = static_cast<std::uint64_t>(first.pfn());
+  if (!is_aligned(first.value(), kPageSize) || first_pfn >= frame_count ||
+      count > frame_count - first_pfn) [[unlikely]] {
+    panic_bad_frame_free(first, site);
+  }
+  const std::uint64_t end = first_pfn + count;
+  for (std::uint64_t pfn = first_pfn; pfn < end;) {
     // One change of the statistics for each run of frames of one kind.
-    const std::size_t run_start = i;
-    const FrameKind kind = frame_of(first + (i << kPageShift)).kind;
-    for (; i < count && frame_of(first + (i << kPageShift)).kind == kind; ++i) {
-      frame_make_free(first + (i << kPageShift), site);
+    const std::uint64_t run_start = pfn;
+    const FrameKind kind = frame_table[pfn].kind;
+    for (; pfn < end && frame_table[pfn].kind == kind; ++pfn) {
+      frame_make_free(pfn, site);
     }
-    frame_add_in_use(kind, -static_cast<std::int64_t>(i - run_start));
+    frame_add_in_use(kind, -static_cast<std::int64_t>(pfn - run_start));
   }
   SpinGuard guard(buddy::lock);
-  buddy::put_range_locked(static_cast<std::uint64_t>(first.pfn()), count);
+  buddy::put_range_locked(first_pfn, count);
 }
 
 HOLSTEIN_NOINLINE PhysAddr frame_alloc_contiguous(std::size_t count, std::size_t align_frames,

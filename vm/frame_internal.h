@@ -7,6 +7,7 @@
 
 #include "vm/call_site.h"
 #include "vm/frame.h"
+#include "vm/frame_debug.h"
 
 namespace holstein {
 
@@ -23,9 +24,23 @@ void frame_free_contiguous_at(PhysAddr first, std::size_t count, CallSite site);
 // The steps of the above.
 // Takes possession of a frame that is off the free lists: refs 1, no flags.
 void frame_make_owned(std::uint64_t pfn, FrameKind kind, CallSite site);
-// Checks that `frame` may be freed (panics if not), poisons it in debug builds and makes it free,
-// in no list yet. Returns what it was; the figures are the caller's to change.
-FrameKind frame_make_free(PhysAddr frame, CallSite site);
+// Checks that frame number `pfn`, which must be less than frame_count, may be freed (panics if
+// not), poisons it in debug builds and makes it free, in no list yet. Returns what it was; the
+// figures are the caller's to change. Inline, because huge pages are freed frame by frame.
+inline FrameKind frame_make_free(std::uint64_t pfn, CallSite site) {
+  Frame& descriptor = frame_table[pfn];
+  const FrameKind kind = descriptor.kind;
+  const PhysAddr frame(pfn << kPageShift);
+  if (kind <= FrameKind::kFree || descriptor.refs.load(std::memory_order_relaxed) > 1 ||
+      frame == zero_frame) [[unlikely]] {
+    panic_bad_frame_free(frame, site);
+  }
+  note_frame_freed(pfn, site);
+  descriptor.refs.store(0, std::memory_order_relaxed);
+  descriptor.flags.assign(HOLSTEIN_DEBUG ? kFramePoisoned : 0);
+  descriptor.kind = FrameKind::kFree;
+  return kind;
+}
 // Out of free frames: true if some were found and another try is worth it.
 bool frame_find_more();
 // Moves what every CPU's cache holds to the buddy allocator. Returns how many frames that were.

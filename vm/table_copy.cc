@@ -92,6 +92,13 @@ template <bool kIsWritable, bool kIsFull>
     all &= from[i].bits();
     any |= from[i].bits();
   }
+  // Marks say too much: most lines of a part that may have W have none.
+  if (kIsWritable && (any & PAGE_WRITABLE) == 0) {
+    return all != 0 ? share_line<Contents::kHugePages, false, kIsFull>(from, to, frames)
+           : (any & PAGE_HUGE) == 0
+               ? share_line<Contents::kTables, false, kIsFull>(from, to, frames)
+               : share_line<Contents::kMixed, false, kIsFull>(from, to, frames);
+  }
   if (all != 0) {
     return share_line<Contents::kHugePages, kIsWritable, kIsFull>(from, to, frames);
   }
