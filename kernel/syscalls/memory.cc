@@ -291,28 +291,46 @@ bool may_access(Process& target) {
        .is_the_callers = &target == &current_process()});
 }
 
-// Moves bytes between this process (`local`) and one run of memory of another, through `buffer`.
-// Returns what was done; stops at the first page that cannot be had.
-template <FaultAccess kAccess, class Local>
+// From one page of another process to this one; returns the bytes done.
+std::size_t transfer_page(AddressSpace& remote, VirtAddr at, std::size_t wanted, IoSink& local,
+                          std::span<std::byte>) {
+  const Result<PhysAddr> frame = remote.pin_page(at, FaultAccess::kRead, RemoteRights::kAsProgram);
+  if (!frame) {
+    return 0;
+  }
+  const std::size_t moved =
+      local.write({phys_to_virt<std::byte>(*frame) + at.value() % kPageSize, wanted});
+  if (*frame != zero_frame) {
+    frame_release(frame_of(*frame));
+  }
+  return moved;
+}
+
+// The other way round, through `buffer`, a page: what is taken from this process may have to be
+// brought in first, and the other one's page is not held meanwhile (vm/remote_access.cc).
+std::size_t transfer_page(AddressSpace& remote, VirtAddr at, std::size_t wanted, IoSource& local,
+                          std::span<std::byte> buffer) {
+  return remote.write_memory(at, buffer.first(local.read(buffer.first(wanted))),
+                             RemoteRights::kAsProgram);
+}
+
+// Moves bytes between this process (`local`) and one run of memory of another. Returns what was
+// done; stops at the first page that cannot be had.
+template <class Local>
 std::size_t transfer(AddressSpace& remote, std::uint64_t address, std::size_t size_bytes,
                      Local& local, std::span<std::byte> buffer) {
-  constexpr RemoteRights kRights = RemoteRights::kAsProgram;
   std::size_t total = 0;
   while (total < size_bytes) {
     // Up to the end of a page, so that nothing is taken from `local` that cannot be put down.
     const VirtAddr at(address + total);
     const std::size_t wanted =
-        std::min<std::size_t>(buffer.size() - at.value() % buffer.size(), size_bytes - total);
-    std::size_t moved = 0;
-    if constexpr (kAccess == FaultAccess::kWrite) {
-      moved = remote.write_memory(at, buffer.first(local.read(buffer.first(wanted))), kRights);
-    } else {
-      moved = local.write(buffer.first(remote.read_memory(at, buffer.first(wanted), kRights)));
-    }
+        std::min<std::size_t>(kPageSize - at.value() % kPageSize, size_bytes - total);
+    const std::size_t moved = transfer_page(remote, at, wanted, local, buffer);
     total += moved;
     if (moved < wanted) {
       break;
     }
+    port::reschedule_if_needed();
   }
   return total;
 }
@@ -356,13 +374,14 @@ SystemCallResult process_vm(ProcessNumber pid, UserSpan<Iovec, Direction::kIn> l
     }
   }();
   Vec<std::byte> buffer;
-  TRY(buffer.resize_for_overwrite(kPageSize));
+  if constexpr (kAccess == FaultAccess::kWrite) {
+    TRY(buffer.resize_for_overwrite(kPageSize));
+  }
   std::size_t total = 0;
   bool is_short = false;
   for (const Iovec& segment : remote.span()) {
     const std::size_t wanted = std::min(segment.length, local.remaining());
-    const std::size_t moved =
-        transfer<kAccess>(*remote_space, segment.base, wanted, local, buffer.span());
+    const std::size_t moved = transfer(*remote_space, segment.base, wanted, local, buffer.span());
     total += moved;
     is_short = moved < wanted;
     if (is_short || local.remaining() == 0) {
