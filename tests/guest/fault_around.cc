@@ -14,9 +14,10 @@ namespace holstein::guest {
 namespace {
 
 constexpr std::size_t kPages = 64;
-constexpr std::size_t kWindowPages = 16;
-// The windows that 64 pages at any address lie in.
-constexpr long kMostWindows = kPages / kWindowPages + 1;
+// Both systems bring 16 pages at a time, Linux sometimes some fewer (6 faults were seen for 64
+// pages). That Holstein takes one fault a window, no more, is tested on the host
+// (fault_around_test.cc).
+constexpr long kMostFaults = kPages / 8;
 
 long faults() {
   rusage usage = {};
@@ -67,7 +68,7 @@ TEST_P(FaultAround, ReadingTakesAFaultForSixteenPages) {
   const Mapping memory = mapping();
   const long taken = read_all(memory);
   EXPECT_GE(taken, 1);
-  EXPECT_LE(taken, kMostWindows);
+  EXPECT_LE(taken, kMostFaults);
   EXPECT_EQ(read_all(memory), 0);
 }
 
@@ -77,16 +78,16 @@ TEST_P(FaultAround, BackwardsAsWell) {
   for (std::size_t page = kPages; page-- > 0;) {
     read_byte(memory.page(page));
   }
-  EXPECT_LE(faults() - before, kMostWindows);
+  EXPECT_LE(faults() - before, kMostFaults);
 }
 
 TEST_P(FaultAround, AChildBringsItsOwnPages) {
   const Mapping memory = mapping();
   read_byte(memory.page(0));
   EXPECT_TRUE(passes_in_child([&] {
-    REQUIRE(read_all(memory) <= kMostWindows + 4);  // its stack and its data are copied, too
+    REQUIRE(read_all(memory) <= kMostFaults + 4);  // its stack and its data are copied, too
   }));
-  EXPECT_LE(read_all(memory), kMostWindows);
+  EXPECT_LE(read_all(memory), kMostFaults);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, FaultAround, testing::Values(MAP_PRIVATE, MAP_SHARED),
