@@ -150,9 +150,9 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
       EXCLUDES(lock_);
   std::size_t write_memory(VirtAddr address, std::span<const std::byte> from, RemoteRights rights)
       EXCLUDES(lock_);
-  // The frame behind `address` made ready for `access`, with a reference for the caller. For those
-  // who need to know the frame; what is written to it later may reach a child that was forked
-  // meanwhile. EFAULT, ENOMEM.
+  // The frame behind `address` made ready for `access`, with a reference for the caller (none for
+  // the zero frame). For those who need to know the frame or read it; what is written to it later
+  // may reach a child that was forked meanwhile. EFAULT, ENOMEM.
   [[nodiscard]] Result<PhysAddr> pin_page(VirtAddr address, FaultAccess access, RemoteRights rights)
       EXCLUDES(lock_);
   // A number that no other space has had, for those who must not keep one alive.
