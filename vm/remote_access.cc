@@ -1,10 +1,11 @@
 // Memory of an address space reached by the kernel for somebody else: process_vm_readv and writev,
 // /proc/<pid>/mem, the arguments that /proc shows, a shared futex.
 //
-// The bytes go through the direct map, under the space's lock held exclusively. So what was made
-// ready for a write (its share broken) is what is written: a program that drops the page at that
-// moment, to have the next access find the file's own page there, has to wait until it is over
-// (the race known as Dirty COW).
+// The bytes go through the direct map. Writes do so under the space's lock held exclusively, so
+// what was made ready (its share broken) is what is written: a program that drops the page at that
+// moment, to have the next access find the file's own page there, has to wait until it is over (the
+// race known as Dirty COW). Reads may also take a reference to the page (pin_page) and read it
+// without the lock.
 #include <algorithm>
 #include <cstring>
 
