@@ -211,40 +211,47 @@ void RegionMap::merge_with_next(Region& region) {
   }
 }
 
-// Makes `address` a border between regions, if it lies inside one, with `spare` as the upper part.
-// Returns whether `spare` was used.
-bool RegionMap::split_at(std::uint64_t address, Region* spare) {
+// The region that `address` lies inside of, or null where there is a border already, or a hole.
+Region* RegionMap::crossing(std::uint64_t address) {
   auto after = tree_.upper_bound(address, StartBefore());
   if (after == tree_.begin()) {
-    return false;
+    return nullptr;
   }
   Region& lower = *std::prev(after);
-  if (lower.start == address || lower.end <= address) {
-    return false;
-  }
+  return lower.start == address || lower.end <= address ? nullptr : &lower;
+}
+
+// Makes `address` a border inside `lower`, with `spare` as the upper part.
+void RegionMap::split(Region& lower, std::uint64_t address, Region& spare) {
   subtract_from_totals(lower);
-  copy_region(*spare, lower);
-  move_start(*spare, address);
+  copy_region(spare, lower);
+  move_start(spare, address);
   lower.end = address;
-  tree_.insert(std::next(tree_.iterator_to(lower)), *spare);
+  tree_.insert(std::next(tree_.iterator_to(lower)), spare);
   add_to_totals(lower);
-  add_to_totals(*spare);
-  return true;
+  add_to_totals(spare);
 }
 
 Result<void> RegionMap::split_at_edges(std::uint64_t start, std::uint64_t end) {
-  auto* first = new (std::nothrow) Region;
-  auto* second = new (std::nothrow) Region;
-  if (first == nullptr || second == nullptr) {
-    delete first;
-    delete second;
-    return fail(Errno::kENOMEM);
+  Region* at_start = crossing(start);
+  Region* first = nullptr;
+  if (at_start != nullptr) {
+    first = new (std::nothrow) Region;
+    if (first == nullptr) {
+      return fail(Errno::kENOMEM);
+    }
   }
-  if (!split_at(start, first)) {
-    delete first;
+  if (Region* at_end = crossing(end); at_end != nullptr) {
+    auto* second = new (std::nothrow) Region;
+    if (second == nullptr) {
+      delete first;
+      return fail(Errno::kENOMEM);
+    }
+    // First the upper edge: the lower one may cut the same region.
+    split(*at_end, end, *second);
   }
-  if (!split_at(end, second)) {
-    delete second;
+  if (at_start != nullptr) {
+    split(*at_start, start, *first);
   }
   return {};
 }
@@ -259,18 +266,20 @@ void RegionMap::erase_between(std::uint64_t start, std::uint64_t end) {
 }
 
 Result<void> RegionMap::insert(const Region& region) {
+  return replace(region.start, region.end, region);
+}
+
+Result<void> RegionMap::replace(std::uint64_t start, std::uint64_t end, const Region& region) {
   HOLSTEIN_ASSERT(region.start < region.end);
   Region* inserted = new_region(region);
   if (inserted == nullptr) {
     return fail(Errno::kENOMEM);
   }
-  if (!is_free(region.start, region.end)) {
-    if (Result<void> split = split_at_edges(region.start, region.end); !split) {
-      delete inserted;
-      return split;
-    }
-    erase_between(region.start, region.end);
+  if (Result<void> removed = remove(start, end); !removed) {
+    delete inserted;
+    return removed;
   }
+  HOLSTEIN_ASSERT(is_free(region.start, region.end));
   auto at = tree_.insert(*inserted).first;
   add_to_totals(*at);
   merge_with_next(*at);

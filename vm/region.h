@@ -125,6 +125,9 @@ class RegionMap : public RefCounted<RegionMap> {
   // Puts a copy of `region` in, in the place of whatever lies in its range, and merges it with
   // alike neighbours. ENOMEM changes nothing.
   [[nodiscard]] Result<void> insert(const Region& region);
+  // Takes [start, end), which may be empty, out, and puts a copy of `region` in, as insert() does;
+  // the place of `region` is free then. Both or neither: ENOMEM changes nothing.
+  [[nodiscard]] Result<void> replace(std::uint64_t start, std::uint64_t end, const Region& region);
   // Takes [start, end) out, splitting regions at its edges. ENOMEM changes nothing.
   [[nodiscard]] Result<void> remove(std::uint64_t start, std::uint64_t end);
   // Splits at the edges of [start, end), calls `change(context, region)` for each region inside,
@@ -155,7 +158,8 @@ class RegionMap : public RefCounted<RegionMap> {
   void add_to_totals(const Region& region);
   void subtract_from_totals(const Region& region);
   void merge_with_next(Region& region);
-  bool split_at(std::uint64_t address, Region* spare);
+  Region* crossing(std::uint64_t address);
+  void split(Region& lower, std::uint64_t address, Region& spare);
   void erase_between(std::uint64_t start, std::uint64_t end);
   Result<void> split_at_edges(std::uint64_t start, std::uint64_t end);
 

@@ -41,13 +41,7 @@ Result<std::uint64_t> AddressSpace::move_locked(const Region& region, std::uint6
   TRY(make_range_exclusive(root_, VirtAddr(old_start), VirtAddr(old_end), WholeTables::kLeave));
   TRY(prepare_move(root_, VirtAddr(old_start), VirtAddr(new_start), kept_size));
   TRY(exclusive_regions_locked());
-  // Both changes of the map or none: the copy is put in place once they are done.
-  TRY_ASSIGN(RefPtr<RegionMap> changed, regions_->copy());
-  if (!keep_old) {
-    TRY(changed->remove(old_start, old_end));
-  }
-  TRY(changed->insert(moved));
-  regions_ = std::move(changed);
+  TRY(regions_->replace(old_start, keep_old ? old_start : old_end, moved));
   settle_charge_locked(std::move(added));
   move_range(root_, VirtAddr(old_start), VirtAddr(new_start), kept_size);
   unmap_range(root_, VirtAddr(old_start), VirtAddr(old_end));

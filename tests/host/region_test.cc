@@ -87,7 +87,25 @@ TEST_F(RegionTest, RandomChangesAgreeWithAnArrayOfPages) {
   for (int step = 0; step < 20000; ++step) {
     const auto [first, end] = random_range();
     auto protection = static_cast<std::uint32_t>(random_() % 4);
-    switch (random_() % 3) {
+    switch (random_() % 4) {
+      case 3: {
+        // As mremap: one range goes, another comes in a place that is free.
+        const auto [target, target_end] = random_range();
+        if (target < end && first < target_end) {
+          continue;
+        }
+        ASSERT_TRUE(map->remove(address(target), address(target_end)).has_value());
+        std::fill(model.begin() + static_cast<long>(target),
+                  model.begin() + static_cast<long>(target_end), std::nullopt);
+        ASSERT_TRUE(
+            map->replace(address(first), address(end), region_of(target, target_end, protection))
+                .has_value());
+        std::fill(model.begin() + static_cast<long>(first), model.begin() + static_cast<long>(end),
+                  std::nullopt);
+        std::fill(model.begin() + static_cast<long>(target),
+                  model.begin() + static_cast<long>(target_end), protection);
+        break;
+      }
       case 0:
         ASSERT_TRUE(map->insert(region_of(first, end, protection)).has_value());
         std::fill(model.begin() + static_cast<long>(first), model.begin() + static_cast<long>(end),
@@ -140,6 +158,14 @@ TEST_F(RegionTest, AFailedChangeChangesNothing) {
     }
   });
   std::fill(model.begin() + 12, model.begin() + 15, std::nullopt);
+  compare(*map, model);
+  fake::fail_each_allocation([&](std::uint64_t) {
+    if (!map->replace(address(20), address(25), region_of(50, 60, 2))) {
+      compare(*map, model);
+    }
+  });
+  std::fill(model.begin() + 20, model.begin() + 25, std::nullopt);
+  std::fill(model.begin() + 50, model.begin() + 60, 2U);
   compare(*map, model);
   fake::fail_each_allocation([&](std::uint64_t) {
     if (!map->copy()) {
