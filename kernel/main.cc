@@ -31,6 +31,7 @@
 #include "vm/device_map.h"
 #include "vm/frame.h"
 #include "vm/kmalloc.h"
+#include "vm/zero_table.h"
 
 extern "C" [[noreturn, gnu::visibility("hidden")]] void x86_call_on_stack(void* top,
                                                                           void (*function)());
@@ -62,6 +63,7 @@ void start_memory() {
   heap_init(VirtAddr(boot_info().heap_base_virtual), VirtAddr(kHeapWindowEnd));
   device_map_init(VirtAddr(boot_info().device_base_virtual), VirtAddr(kDeviceWindowEnd));
   commit_init();
+  zero_table_init();
   log(LogLevel::kInfo, "memory: %lu MiB, %lu MiB free", frame_get_total_memory() >> 20,
       frame_get_free_memory() >> 20);
 }

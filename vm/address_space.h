@@ -240,9 +240,14 @@ class AddressSpace : public RefCounted<AddressSpace>, public boost::intrusive::l
   // The frame behind `address`, made ready for `access`; it is that only while the lock is held.
   Result<PhysAddr> reach_locked(VirtAddr address, FaultAccess access, RemoteRights rights)
       REQUIRES(lock_);
-  // Maps a new huge page where the fault allows it; `tables_needed` frames are likely to be needed
-  // for tables. False: nothing was changed.
+  // Maps 2 MiB at once where the fault allows that: a new huge page for a write, the zero table for
+  // a read. `survey` found a hole, or a leaf of the zero frame for a write. False: nothing was
+  // changed.
+  bool map_two_mebibytes(const PageRequest& request, const PathSurvey& survey)
+      REQUIRES_SHARED(lock_);
+  // The parts of it; `tables_needed` frames are likely to be needed for tables.
   bool map_huge_page(const PageRequest& request, std::size_t tables_needed) REQUIRES_SHARED(lock_);
+  bool map_zero_table(const PageRequest& request, std::size_t tables_needed) REQUIRES_SHARED(lock_);
   void note_peaks_locked() REQUIRES(lock_);
   // `pages` more of committed memory for a change that is about to be made. ENOMEM.
   Result<CommitCharge> charge_locked(std::uint64_t pages) const REQUIRES(lock_) {

@@ -197,8 +197,10 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
                                .is_forced = !is_allowed,
                                .cache_frame = held.frame()};
   PathSurvey survey = survey_path(root_, page, 1);
-  if (is_write && survey.reached_level >= kHugeLevel && !survey.entry.is_present() &&
-      map_huge_page(request, survey.frames_needed - 1)) {
+  const bool may_map_more = survey.reached_level >= kHugeLevel
+                                ? !survey.entry.is_present()
+                                : is_write && (survey.entry.flags() & PAGE_ZERO) != 0;
+  if (may_map_more && map_two_mebibytes(request, survey)) {
     minor_faults_.fetch_add(1, std::memory_order_relaxed);
     return FaultOutcome::kResolved;
   }

@@ -18,6 +18,7 @@ constinit std::uint64_t direct_map_base = 0;
 constinit Frame* frame_table = nullptr;
 constinit std::uint64_t frame_count = 0;
 constinit PhysAddr zero_frame;
+constinit PhysAddr zero_table;
 
 namespace {
 

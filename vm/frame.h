@@ -240,8 +240,11 @@ void buddy_get_stats(buddy_stats_t* stats);
 void clear_frame(PhysAddr frame);
 void copy_frame(PhysAddr to, PhysAddr from);
 
-// The one immortal frame of zeros that reads of untouched memory share. Not counted in refs.
+// The one immortal frame of zeros that reads of untouched memory share. Entries that lead to it are
+// not counted in its refs, which are 2 for good, so that it is never freed.
 extern PhysAddr zero_frame;
+// The page table whose entries lead to it (vm/zero_table.h); null until that was made.
+extern PhysAddr zero_table;
 
 // ---- Failure injection (API.md H5)
 // -----------------------------------------------------------------

@@ -112,6 +112,7 @@ Result<void> frames_init(const FirmwareMemory& map, std::uint64_t direct_map_end
   frame_count = 0;
   frame_sites = nullptr;
   zero_frame = PhysAddr();
+  zero_table = PhysAddr();
   frame_totals = {};
   buddy_init();
   frame_caches_reset();
@@ -153,6 +154,8 @@ Result<void> frames_init(const FirmwareMemory& map, std::uint64_t direct_map_end
     return fail(Errno::kENOMEM);
   }
   clear_frame(zero_frame);
+  // One more than anybody knows of: nobody gives back what others still hold.
+  frame_of(zero_frame).refs.store(2, std::memory_order_relaxed);
   return {};
 }
 
@@ -167,8 +170,7 @@ void frame_release_range(PhysAddr start, std::uint64_t size_bytes) {
     const std::uint64_t run_start = pfn;
     for (; pfn < end_pfn; ++pfn) {
       Frame& frame = frame_table[pfn];
-      if (frame.kind != FrameKind::kKernel || frame.refs.load(std::memory_order_relaxed) != 1 ||
-          PhysAddr(pfn << kPageShift) == zero_frame) {
+      if (frame.kind != FrameKind::kKernel || frame.refs.load(std::memory_order_relaxed) != 1) {
         break;
       }
       frame.refs.store(0, std::memory_order_relaxed);

@@ -30,10 +30,9 @@ void frame_make_owned(std::uint64_t pfn, FrameKind kind, CallSite site);
 inline FrameKind frame_make_free(std::uint64_t pfn, CallSite site) {
   Frame& descriptor = frame_table[pfn];
   const FrameKind kind = descriptor.kind;
-  const PhysAddr frame(pfn << kPageShift);
-  if (kind <= FrameKind::kFree || descriptor.refs.load(std::memory_order_relaxed) > 1 ||
-      frame == zero_frame) [[unlikely]] {
-    panic_bad_frame_free(frame, site);
+  if (kind <= FrameKind::kFree || descriptor.refs.load(std::memory_order_relaxed) > 1)
+      [[unlikely]] {
+    panic_bad_frame_free(PhysAddr(pfn << kPageShift), site);
   }
   note_frame_freed(pfn, site);
   descriptor.refs.store(0, std::memory_order_relaxed);

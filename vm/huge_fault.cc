@@ -1,9 +1,10 @@
-// Faults that huge pages serve: the first write to 2 MiB of anonymous memory, and rights of a huge
-// page that is mapped.
+// Faults that 2 MiB are served by: the first write to anonymous memory (a huge page), the first
+// read (the zero table), and rights of a huge page that is mapped.
 #include "vm/address_space.h"
 #include "vm/fault_internal.h"
 #include "vm/huge_page.h"
 #include "vm/tlb.h"
+#include "vm/zero_table.h"
 
 namespace holstein {
 namespace {
@@ -36,11 +37,43 @@ bool serve_huge_leaf(PhysAddr root, const PageRequest& request, FrameReserve& re
   return true;
 }
 
-bool AddressSpace::map_huge_page(const PageRequest& request, std::size_t tables_needed) {
+bool AddressSpace::map_two_mebibytes(const PageRequest& request, const PathSurvey& survey) {
   if (!request.region.is_anonymous() || request.region.is_shared() || request.is_forced ||
       !covers_huge_page(request.region, request.page)) {
     return false;
   }
+  // A leaf of the zero frame may also lie in a page table of the process's own.
+  if (survey.reached_level < kHugeLevel &&
+      !leads_to_zero_table(survey_path(root_, request.page, kHugeLevel).entry)) {
+    return false;
+  }
+  return request.is_write ? map_huge_page(request, survey.frames_needed - 1)
+                          : map_zero_table(request, survey.frames_needed - 1);
+}
+
+bool AddressSpace::map_zero_table(const PageRequest& request, std::size_t tables_needed) {
+  FrameReserve reserve;
+  if (zero_table.is_null() || leaf_flags(request.region) != kZeroTableRights ||
+      !huge_page_is_allowed(request.region.flags) || !reserve.fill(tables_needed) ||
+      !frame_retain(frame_of(zero_table))) {
+    return false;
+  }
+  const Entry entry(zero_table, PAGE_PRESENT | PAGE_USER | PAGE_COW);
+  {
+    SpinGuard guard(tables_lock_);
+    const PathSurvey survey = survey_path(root_, request.page, kHugeLevel);
+    if (!survey.entry.is_present() && survey.frames_needed <= reserve.count()) {
+      if (Result<TablePath> path = make_path_exclusive(root_, request.page, kHugeLevel, reserve)) {
+        set_entry(*path, entry);
+        return true;
+      }
+    }
+  }
+  drop_target(entry, kHugeLevel);  // another thread was faster
+  return false;
+}
+
+bool AddressSpace::map_huge_page(const PageRequest& request, std::size_t tables_needed) {
   FrameReserve reserve;
   if (!huge_page_is_wanted(request.region.flags) || !reserve.fill(tables_needed)) {
     return false;
@@ -52,8 +85,17 @@ bool AddressSpace::map_huge_page(const PageRequest& request, std::size_t tables_
   {
     SpinGuard guard(tables_lock_);
     const PathSurvey survey = survey_path(root_, request.page, kHugeLevel);
-    if (!survey.entry.is_present() && survey.frames_needed <= reserve.count()) {
+    const bool is_zero = leads_to_zero_table(survey.entry);
+    if ((is_zero || !survey.entry.is_present()) && survey.frames_needed <= reserve.count()) {
       if (Result<TablePath> path = make_path_exclusive(root_, request.page, kHugeLevel, reserve)) {
+        if (is_zero) {
+          // Nobody may still read zeroes when the page has appeared.
+          const Entry zeroes = *path->entry();
+          const VirtAddr start(align_down(request.page.value(), kHugePageBytes));
+          set_entry(*path, Entry());
+          tlb_flush_user_range(root_, start, start + kHugePageBytes);
+          drop_target(zeroes, kHugeLevel);
+        }
         set_entry(*path,
                   Entry(head, leaf_flags(request.region) | PAGE_HUGE | request.written_flags()));
         return true;

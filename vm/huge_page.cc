@@ -32,13 +32,18 @@ void huge_page_set_policy(HugePagePolicy wanted) {
   policy.store(wanted, std::memory_order_relaxed);
 }
 
-bool huge_page_is_wanted(std::uint32_t region_flags) {
+bool huge_page_is_allowed(std::uint32_t region_flags) {
   const HugePagePolicy now = policy.load(std::memory_order_relaxed);
-  const bool is_advised = (region_flags & kRegionHugePage) != 0;
-  if ((region_flags & (kRegionNoHugePage | kRegionGrowsDown)) != 0 ||
-      now == HugePagePolicy::kNever || (now == HugePagePolicy::kAdvised && !is_advised)) {
+  return (region_flags & (kRegionNoHugePage | kRegionGrowsDown)) == 0 &&
+         (now == HugePagePolicy::kAlways ||
+          (now == HugePagePolicy::kAdvised && (region_flags & kRegionHugePage) != 0));
+}
+
+bool huge_page_is_wanted(std::uint32_t region_flags) {
+  if (!huge_page_is_allowed(region_flags)) {
     return false;
   }
+  const bool is_advised = (region_flags & kRegionHugePage) != 0;
   const std::uint64_t kept = frame_get_total_memory() / (is_advised ? 16 : 4);
   return frame_get_free_memory() >= kept + kHugePageBytes;
 }
@@ -79,12 +84,14 @@ void huge_page_release(PhysAddr head) {
           static_cast<unsigned long long>(head.value()));
   }
   Frame* frames = frames_of(head);
-  bool is_free = true;
-  for (std::uint64_t i = 0; i < kFramesPerHugePage && is_free; ++i) {
-    is_free = frames[i].refs.load(std::memory_order_acquire) == 1;
+  std::uint32_t other_owners = 0;
+#pragma clang loop unroll_count(8)
+  for (std::uint64_t i = 0; i < kFramesPerHugePage; ++i) {
+    other_owners |= frames[i].refs.load(std::memory_order_relaxed) ^ 1;
   }
+  std::atomic_thread_fence(std::memory_order_acquire);
   pages.fetch_sub(1, std::memory_order_relaxed);
-  if (is_free) {
+  if (other_owners == 0) {
     frame_free_contiguous_at(head, kFramesPerHugePage, HOLSTEIN_CALL_SITE());
     return;
   }

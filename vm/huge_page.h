@@ -33,8 +33,10 @@ enum class HugePagePolicy : std::uint8_t {
   kNever,
 };
 void huge_page_set_policy(HugePagePolicy policy);
-// True if a huge page may be used now for a region whose flags (RegionFlag) are these. With
-// kAlways, a quarter of all memory stays free for other uses; a sixteenth where it was asked for.
+// True if 2 MiB of a region with these flags (RegionFlag) may be mapped at once by that policy.
+bool huge_page_is_allowed(std::uint32_t region_flags);
+// The same, and there is memory for a huge page now: with kAlways, a quarter of all memory stays
+// free for other uses; a sixteenth where it was asked for.
 bool huge_page_is_wanted(std::uint32_t region_flags);
 
 // A cleared huge page with one owner, the caller; null: there is no such run of free frames. Takes

@@ -7,6 +7,7 @@
 #include "vm/isolation.h"
 #include "vm/table_copy.h"
 #include "vm/table_share.h"
+#include "vm/zero_table.h"
 
 namespace holstein {
 namespace {
@@ -211,7 +212,8 @@ class ReferenceCounter {
       }
       const std::uint32_t refs = frame.refs.load(std::memory_order_relaxed);
       const bool is_huge = frame.flags.has(kFrameHugeHead | kFrameHugeTail);
-      const std::uint32_t holds = frame.kind == FrameKind::kPageCache || is_huge ? 1 : 0;
+      const bool is_held = frame.kind == FrameKind::kPageCache || is_huge || physical == zero_table;
+      const std::uint32_t holds = is_held ? 1 : 0;
       if (frame.flags.has(kFrameHugeHead) && frame.huge.owners != huge_count(physical)) {
         panic("I1 violated: huge page %#llx has %u owners, found %u entries",
               static_cast<unsigned long long>(physical.value()), frame.huge.owners,

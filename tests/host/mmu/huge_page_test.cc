@@ -62,7 +62,9 @@ TEST_F(HugePageTest, RegionsThatAreTooSmallOrNotAlignedGetSmallPages) {
 TEST_F(HugePageTest, APartThatHasASmallPageKeepsThem) {
   RefPtr<AddressSpace> space = space_with(kHuge);
   space->activate();
+  ASSERT_TRUE(space->advise(VirtAddr(kBase), kHuge, kAdviceNoHugePage).has_value());
   EXPECT_EQ(read(*space, kBase), 0);
+  ASSERT_TRUE(space->advise(VirtAddr(kBase), kHuge, kAdviceHugePage).has_value());
   write(*space, kBase + kPageSize, 1);
   EXPECT_EQ(huge_page_count(), 0U);
   leave();

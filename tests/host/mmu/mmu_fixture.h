@@ -10,6 +10,7 @@
 #include "tests/host/mmu/software_mmu.h"
 #include "tests/host/mmu/user_access.h"
 #include "vm/address_space.h"
+#include "vm/zero_table.h"
 
 namespace holstein::testing {
 
@@ -24,9 +25,11 @@ class MmuTest : public ::testing::Test, public fake::MmuHooks {
     clear_frame(kernel_root_);
     paging_set_kernel_directory(kernel_root_);
     paging_switch_directory(kernel_root_);
+    zero_table_init();
   }
   ~MmuTest() override {
     paging_switch_directory(kernel_root_);
+    frame_free(zero_table);
     frame_free(kernel_root_);
     fake::set_mmu_hooks(nullptr);
   }

@@ -11,6 +11,7 @@
 #include "tests/host/mmu/software_mmu.h"
 #include "vm/address_space.h"
 #include "vm/isolation.h"
+#include "vm/zero_table.h"
 
 namespace holstein::testing {
 
@@ -89,9 +90,11 @@ class KernelDirectory {
     }
     paging_set_kernel_directory(root_);
     paging_switch_directory(root_);
+    zero_table_init();
   }
   ~KernelDirectory() {
     paging_end_isolation();
+    frame_free(zero_table);
     frame_free(root_);
   }
   KernelDirectory(const KernelDirectory&) = delete;
