@@ -23,6 +23,7 @@ constinit PhysAddr zero_table;
 namespace {
 
 constexpr std::uint32_t kCacheCapacity = 64;
+constexpr std::uint32_t kZeroedCapacity = 16;
 constexpr std::uint32_t kBatch = kFrameBatch;
 constexpr std::size_t kFrameKinds = 7;
 
@@ -33,6 +34,10 @@ struct FrameCache {
   SpinLock lock{LockRank::kFrames};
   std::atomic<std::uint32_t> count = 0;
   std::uint32_t pfns[kCacheCapacity] GUARDED_BY(lock) = {};
+  // Those that are known to hold zeroes, for tables: a fork makes and drops a handful of nearly
+  // empty ones each time.
+  std::atomic<std::uint32_t> zeroed_count = 0;
+  std::uint32_t zeroed_pfns[kZeroedCapacity] GUARDED_BY(lock) = {};
   // Frames in use by kind, as this CPU saw them come and go: only the sum over all CPUs means
   // something.
   std::atomic<std::int64_t> in_use[kFrameKinds] = {};
@@ -61,6 +66,15 @@ void refill(FrameCache& cache, std::uint32_t wanted) REQUIRES(cache.lock) {
   cache.count.store(count, std::memory_order_relaxed);
 }
 
+void drain_zeroed(FrameCache& cache) REQUIRES(cache.lock) {
+  SpinGuard guard(buddy::lock);
+  for (std::uint32_t i = cache.zeroed_count.exchange(0, std::memory_order_relaxed); i > 0; --i) {
+    const std::uint32_t pfn = cache.zeroed_pfns[i - 1];
+    frame_table[pfn].flags.clear(kFrameCached | kFrameZeroed);
+    buddy::put_locked(pfn, 0);
+  }
+}
+
 void drain(FrameCache& cache, std::uint32_t wanted) REQUIRES(cache.lock) {
   SpinGuard guard(buddy::lock);
   std::uint32_t count = cache.count.load(std::memory_order_relaxed);
@@ -73,12 +87,19 @@ void drain(FrameCache& cache, std::uint32_t wanted) REQUIRES(cache.lock) {
 }
 
 // Fills `frames` from this CPU's cache. Returns how many it got: fewer only when neither the cache
-// nor the buddy allocator has any left.
+// nor the buddy allocator has any left (but for zeroed ones, which frame_drain_caches() finds).
 std::size_t take_cached(FrameKind kind, std::span<PhysAddr> frames) {
   FrameCache& cache = caches.this_cpu();
   SpinGuard guard(cache.lock);
-  std::uint32_t count = cache.count.load(std::memory_order_relaxed);
   std::size_t taken = 0;
+  if (kind == FrameKind::kTable) {
+    std::uint32_t zeroed = cache.zeroed_count.load(std::memory_order_relaxed);
+    for (; zeroed > 0 && taken < frames.size(); ++taken) {
+      frames[taken] = PhysAddr(std::uint64_t{cache.zeroed_pfns[--zeroed]} << kPageShift);
+    }
+    cache.zeroed_count.store(zeroed, std::memory_order_relaxed);
+  }
+  std::uint32_t count = cache.count.load(std::memory_order_relaxed);
   for (; taken < frames.size(); ++taken) {
     if (count == 0) [[unlikely]] {
       cache.count.store(0, std::memory_order_relaxed);
@@ -119,7 +140,7 @@ void frame_make_owned(std::uint64_t pfn, FrameKind kind, CallSite site) {
   note_frame_allocated(pfn, site);
   Frame& frame = frame_table[pfn];
   frame.kind = kind;
-  frame.flags.assign(0);
+  frame.flags.assign(frame.flags.value() & kFrameZeroed);
   frame.lock.store(0, std::memory_order_relaxed);
   frame.refs.store(1, std::memory_order_relaxed);
 }
@@ -151,6 +172,23 @@ PhysAddr frame_alloc_at(FrameKind kind, CallSite site) {
 
 void frame_free_at(PhysAddr frame, CallSite site) {
   frame_free_several_at(std::span(&frame, 1), site);
+}
+
+void frame_free_zeroed_at(PhysAddr frame, CallSite site) {
+  const std::uint64_t pfn = pfn_to_free(frame, site);
+  {
+    FrameCache& cache = caches.this_cpu();
+    SpinGuard guard(cache.lock);
+    const std::uint32_t zeroed = cache.zeroed_count.load(std::memory_order_relaxed);
+    if (zeroed < kZeroedCapacity) {
+      cache.add_in_use(frame_make_free<FrameContents::kZeroes>(pfn, site), -1);
+      cache.zeroed_pfns[zeroed] = static_cast<std::uint32_t>(pfn);
+      cache.zeroed_count.store(zeroed + 1, std::memory_order_relaxed);
+      frame_table[pfn].flags.set(kFrameCached);
+      return;
+    }
+  }
+  frame_free_at(frame, site);
 }
 
 void frame_free_several_at(std::span<const PhysAddr> frames, CallSite site) {
@@ -197,6 +235,19 @@ HOLSTEIN_NOINLINE std::size_t frame_alloc_several(FrameKind kind, std::span<Phys
 
 HOLSTEIN_NOINLINE void frame_free(PhysAddr frame) { frame_free_at(frame, HOLSTEIN_CALL_SITE()); }
 
+HOLSTEIN_NOINLINE void frame_free_zeroed(PhysAddr frame) {
+  frame_free_zeroed_at(frame, HOLSTEIN_CALL_SITE());
+}
+
+void frame_ensure_zeroed(PhysAddr frame) {
+  FrameFlags& flags = frame_of(frame).flags;
+  if (flags.has(kFrameZeroed)) {
+    flags.clear(kFrameZeroed);
+  } else {
+    clear_frame(frame);
+  }
+}
+
 void frame_set_kind(PhysAddr frame, FrameKind kind) {
   Frame& descriptor = frame_of(frame);
   HOLSTEIN_DEBUG_ASSERT(descriptor.kind > FrameKind::kFree && kind > FrameKind::kFree);
@@ -238,12 +289,15 @@ std::uint64_t frame_drain_caches() {
   std::uint64_t drained = 0;
   for (unsigned cpu = 0; cpu < kMaxCpus; ++cpu) {
     FrameCache& cache = caches.cpu(cpu);
-    if (cache.count.load(std::memory_order_relaxed) == 0) {
+    if (cache.count.load(std::memory_order_relaxed) == 0 &&
+        cache.zeroed_count.load(std::memory_order_relaxed) == 0) {
       continue;
     }
     SpinGuard guard(cache.lock);
-    drained += cache.count.load(std::memory_order_relaxed);
+    drained += cache.count.load(std::memory_order_relaxed) +
+               cache.zeroed_count.load(std::memory_order_relaxed);
     drain(cache, kCacheCapacity);
+    drain_zeroed(cache);
   }
   return drained;
 }
@@ -268,7 +322,9 @@ std::uint64_t frame_count_of_kind(FrameKind kind) {
 std::uint64_t frame_count_cached() {
   std::uint64_t sum = 0;
   for (unsigned cpu = 0; cpu < kMaxCpus; ++cpu) {
-    sum += caches.cpu(cpu).count.load(std::memory_order_relaxed);
+    const FrameCache& cache = caches.cpu(cpu);
+    sum += cache.count.load(std::memory_order_relaxed) +
+           cache.zeroed_count.load(std::memory_order_relaxed);
   }
   return sum;
 }
@@ -278,6 +334,7 @@ void frame_caches_reset() {
     FrameCache& cache = caches.cpu(cpu);
     SpinGuard guard(cache.lock);
     cache.count.store(0, std::memory_order_relaxed);
+    cache.zeroed_count.store(0, std::memory_order_relaxed);
     for (std::atomic<std::int64_t>& counter : cache.in_use) {
       counter.store(0, std::memory_order_relaxed);
     }
@@ -285,23 +342,35 @@ void frame_caches_reset() {
   reclaimer.store(nullptr, std::memory_order_relaxed);
 }
 
+namespace {
+
+// Checks that frames in a cache of `cpu` are free and unmarked, and marks them.
+void validate_cached(unsigned cpu, std::span<const std::uint32_t> pfns, std::uint8_t expected) {
+  for (const std::uint32_t pfn : pfns) {
+    Frame& frame = frame_table[pfn];
+    constexpr std::uint8_t kLooked = kFrameSeen | kFrameBlockHead | kFrameCached | kFrameZeroed;
+    if (frame.kind != FrameKind::kFree || frame.refs.load(std::memory_order_relaxed) != 0 ||
+        (frame.flags.value() & kLooked) != expected) {
+      panic("frame cache of CPU %u: frame %#x: kind %u, refs %u, flags %#x", cpu, pfn,
+            static_cast<unsigned>(frame.kind), frame.refs.load(std::memory_order_relaxed),
+            frame.flags.value());
+    }
+    frame.flags.set(kFrameSeen);
+  }
+}
+
+}  // namespace
+
 std::uint64_t frame_validate_caches() {
   std::uint64_t total = 0;
   for (unsigned cpu = 0; cpu < kMaxCpus; ++cpu) {
     FrameCache& cache = caches.cpu(cpu);
     SpinGuard guard(cache.lock);
     const std::uint32_t count = cache.count.load(std::memory_order_relaxed);
-    for (std::uint32_t i = 0; i < count; ++i) {
-      Frame& frame = frame_table[cache.pfns[i]];
-      if (frame.kind != FrameKind::kFree || frame.refs.load(std::memory_order_relaxed) != 0 ||
-          (frame.flags.value() & (kFrameSeen | kFrameBlockHead | kFrameCached)) != kFrameCached) {
-        panic("frame cache of CPU %u: frame %#x: kind %u, refs %u, flags %#x", cpu, cache.pfns[i],
-              static_cast<unsigned>(frame.kind), frame.refs.load(std::memory_order_relaxed),
-              frame.flags.value());
-      }
-      frame.flags.set(kFrameSeen);
-    }
-    total += count;
+    validate_cached(cpu, std::span(cache.pfns).first(count), kFrameCached);
+    const std::uint32_t zeroed = cache.zeroed_count.load(std::memory_order_relaxed);
+    validate_cached(cpu, std::span(cache.zeroed_pfns).first(zeroed), kFrameCached | kFrameZeroed);
+    total += count + zeroed;
   }
   return total;
 }

@@ -32,10 +32,11 @@ enum class FrameKind : std::uint8_t {
   kSlab,
 };
 
-// Bits of Frame::flags. Cleared when a frame is handed out.
+// Bits of Frame::flags. Cleared when a frame is handed out, but for kFrameZeroed.
 inline constexpr std::uint8_t kFrameHugeHead = 0x01;   // first of the 512 frames of a 2 MiB page
 inline constexpr std::uint8_t kFrameHugeTail = 0x02;   // one of the other 511
 inline constexpr std::uint8_t kFrameHeapTail = 0x04;   // kSlab, but not the first of its block
+inline constexpr std::uint8_t kFrameZeroed = 0x08;     // see frame_free_zeroed()
 inline constexpr std::uint8_t kFrameSeen = 0x10;       // scratch of validate_frames()
 inline constexpr std::uint8_t kFramePoisoned = 0x20;   // kFree, filled with kFramePoison
 inline constexpr std::uint8_t kFrameCached = 0x40;     // kFree, in a per-CPU cache
@@ -180,6 +181,11 @@ void frame_set_kind(PhysAddr frame, FrameKind kind);
 // Gives a frame back whose refs is 1 (the caller's) or 0. Freeing a free, reserved or out-of-range
 // frame panics and names both call sites in debug builds. Debug builds poison the contents.
 void frame_free(PhysAddr frame);
+// The same for a frame whose contents are zeroes: a table with few entries, which its last owner
+// clears in fewer steps than who next needs an empty one. Debug builds check that it stays so.
+void frame_free_zeroed(PhysAddr frame);
+// Clears a frame that was just allocated and not written, unless it is known to hold zeroes.
+void frame_ensure_zeroed(PhysAddr frame);
 
 // `count` physically contiguous frames, each with refs 1 and kind kKernel, the first aligned to
 // `align_frames` (a power of two); below `limit` where that is not 0. 0 when there is no such run.

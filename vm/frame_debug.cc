@@ -10,7 +10,7 @@ void poison_frame(std::uint64_t pfn) {
   asm volatile("rep stosq" : "+D"(words), "+c"(count) : "a"(kFramePoison) : "memory");
 }
 
-void check_frame_poison(std::uint64_t pfn) {
+void check_freed_frame(std::uint64_t pfn, std::uint64_t expected) {
   constexpr std::uint64_t kWords = kPageSize / sizeof(std::uint64_t);
   constexpr std::uint64_t kStep = 8;
   const PhysAddr frame(pfn << kPageShift);
@@ -20,7 +20,7 @@ void check_frame_poison(std::uint64_t pfn) {
   while (i < kWords) {
     std::uint64_t differences = 0;
     for (std::uint64_t word = i; word < i + kStep; ++word) {
-      differences |= words[word] ^ kFramePoison;
+      differences |= words[word] ^ expected;
     }
     if (differences != 0) [[unlikely]] {
       break;
@@ -30,13 +30,13 @@ void check_frame_poison(std::uint64_t pfn) {
   if (i == kWords) {
     return;
   }
-  while (words[i] == kFramePoison) {
+  while (words[i] == expected) {
     ++i;
   }
   panic(
       "frame %#llx was written after it was freed: expected %#llx at offset %#llx, found %#llx; "
       "allocated from %#llx, freed from %#llx",
-      static_cast<unsigned long long>(frame.value()), static_cast<unsigned long long>(kFramePoison),
+      static_cast<unsigned long long>(frame.value()), static_cast<unsigned long long>(expected),
       static_cast<unsigned long long>(i * sizeof(std::uint64_t)),
       static_cast<unsigned long long>(words[i]), site_address(frame_sites[pfn].allocated),
       site_address(frame_sites[pfn].freed));

@@ -26,22 +26,26 @@ inline constexpr std::uint64_t kFrameSitesBytes = HOLSTEIN_DEBUG ? sizeof(FrameS
 inline constexpr std::uint64_t kFramePoison = 0xfeedf4eefeedf4ee;
 
 void poison_frame(std::uint64_t pfn);
-// Panics if a poisoned frame was written while it was free.
-void check_frame_poison(std::uint64_t pfn);
+// Panics if a free frame was written, every word of which is to be `expected`: poison or zero.
+void check_freed_frame(std::uint64_t pfn, std::uint64_t expected);
 
 inline void note_frame_allocated(std::uint64_t pfn, CallSite site) {
   if constexpr (HOLSTEIN_DEBUG) {
     if (frame_table[pfn].flags.has(kFramePoisoned)) {
-      check_frame_poison(pfn);
+      check_freed_frame(pfn, kFramePoison);
+    } else if (frame_table[pfn].flags.has(kFrameZeroed)) {
+      check_freed_frame(pfn, 0);
     }
     frame_sites[pfn].allocated = site;
   }
 }
 
-inline void note_frame_freed(std::uint64_t pfn, CallSite site) {
+inline void note_frame_freed(std::uint64_t pfn, CallSite site, bool is_zeroed) {
   if constexpr (HOLSTEIN_DEBUG) {
     frame_sites[pfn].freed = site;
-    poison_frame(pfn);
+    if (!is_zeroed) {
+      poison_frame(pfn);
+    }
   }
 }
 

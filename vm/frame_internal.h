@@ -14,6 +14,7 @@ namespace holstein {
 // The public functions of the same names with the call site to remember for reports.
 PhysAddr frame_alloc_at(FrameKind kind, CallSite site);
 void frame_free_at(PhysAddr frame, CallSite site);
+void frame_free_zeroed_at(PhysAddr frame, CallSite site);
 // frame_free_at() for each of at most kFrameBatch frames.
 inline constexpr std::size_t kFrameBatch = 32;
 void frame_free_several_at(std::span<const PhysAddr> frames, CallSite site);
@@ -25,8 +26,11 @@ void frame_free_contiguous_at(PhysAddr first, std::size_t count, CallSite site);
 // Takes possession of a frame that is off the free lists: refs 1, no flags.
 void frame_make_owned(std::uint64_t pfn, FrameKind kind, CallSite site);
 // Checks that frame number `pfn`, which must be less than frame_count, may be freed (panics if
-// not), poisons it in debug builds and makes it free, in no list yet. Returns what it was; the
-// figures are the caller's to change. Inline, because huge pages are freed frame by frame.
+// not), poisons it in debug builds (unless it holds zeroes) and makes it free, in no list yet.
+// Returns what it was; the figures are the caller's to change. Inline, because huge pages are freed
+// frame by frame.
+enum class FrameContents : std::uint8_t { kUndefined, kZeroes };
+template <FrameContents kContents = FrameContents::kUndefined>
 inline FrameKind frame_make_free(std::uint64_t pfn, CallSite site) {
   Frame& descriptor = frame_table[pfn];
   const FrameKind kind = descriptor.kind;
@@ -34,9 +38,10 @@ inline FrameKind frame_make_free(std::uint64_t pfn, CallSite site) {
       [[unlikely]] {
     panic_bad_frame_free(PhysAddr(pfn << kPageShift), site);
   }
-  note_frame_freed(pfn, site);
+  constexpr bool kIsZeroed = kContents == FrameContents::kZeroes;
+  note_frame_freed(pfn, site, kIsZeroed);
   descriptor.refs.store(0, std::memory_order_relaxed);
-  descriptor.flags.assign(HOLSTEIN_DEBUG ? kFramePoisoned : 0);
+  descriptor.flags.assign(kIsZeroed ? kFrameZeroed : HOLSTEIN_DEBUG ? kFramePoisoned : 0);
   descriptor.kind = FrameKind::kFree;
   return kind;
 }

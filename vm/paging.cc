@@ -91,12 +91,16 @@ bool count_owned_tables(PhysAddr table, unsigned level, OwnedTables& owned) {
   });
 }
 
+// The user entries hold nothing any more.
 void free_root(PhysAddr root) {
   if (paging_is_isolated()) {
     isolation::free_pair(root);
-  } else {
-    frame_free(root);
+    return;
   }
+  for (unsigned slot = 0; slot < kernel_slot_count; ++slot) {
+    table_entries(root)[kernel_slots[slot]] = Entry();
+  }
+  free_emptied_table(root);
 }
 
 }  // namespace
@@ -200,7 +204,7 @@ PhysAddr paging_create_directory() {
   frame.level = kRootLevel;
   frame.table = {};
   if (!is_pair) {
-    clear_frame(root);
+    frame_ensure_zeroed(root);
   }
   Entry* entries = table_entries(root);
   const Entry* kernel_entries = table_entries(kernel_directory);
@@ -231,6 +235,7 @@ PhysAddr paging_clone_directory(PhysAddr source) {
     for (unsigned undo = 0; undo < kUserRootEntries; ++undo) {
       if (to[undo].is_present()) {
         drop_target(to[undo], kRootLevel);
+        write_entry(to[undo], kRootLevel, Entry());
       }
     }
     free_root(root);

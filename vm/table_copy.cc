@@ -85,22 +85,29 @@ template <Contents kContents, bool kIsWritable, bool kIsFull>
 // one or the other, and to find that out costs less than to ask each entry while it is shared.
 template <bool kIsWritable, bool kIsFull>
 [[gnu::always_inline]] inline bool share_mixed_line(Entry* from, Entry* to, std::uint64_t frames) {
-  std::uint64_t all = PAGE_HUGE;
   std::uint64_t any = 0;
+  if constexpr (kIsWritable) {
+    // Marks say too much: most lines of a part that may have W have none.
+#pragma clang loop unroll(full)
+    for (unsigned i = 0; i < kEntriesPerLine; ++i) {
+      any |= from[i].bits();
+    }
+    if ((any & PAGE_WRITABLE) == 0) {
+      return share_mixed_line<false, kIsFull>(from, to, frames);
+    }
+  }
+  // Mostly they are huge pages, and then there is nothing else to ask.
+  std::uint64_t all = PAGE_HUGE;
 #pragma clang loop unroll(full)
   for (unsigned i = 0; i < kEntriesPerLine; ++i) {
     all &= from[i].bits();
-    any |= from[i].bits();
-  }
-  // Marks say too much: most lines of a part that may have W have none.
-  if (kIsWritable && (any & PAGE_WRITABLE) == 0) {
-    return all != 0 ? share_line<Contents::kHugePages, false, kIsFull>(from, to, frames)
-           : (any & PAGE_HUGE) == 0
-               ? share_line<Contents::kTables, false, kIsFull>(from, to, frames)
-               : share_line<Contents::kMixed, false, kIsFull>(from, to, frames);
   }
   if (all != 0) {
     return share_line<Contents::kHugePages, kIsWritable, kIsFull>(from, to, frames);
+  }
+#pragma clang loop unroll(full)
+  for (unsigned i = 0; i < kEntriesPerLine; ++i) {
+    any |= from[i].bits();
   }
   if ((any & PAGE_HUGE) == 0) {
     return share_line<Contents::kTables, kIsWritable, kIsFull>(from, to, frames);
@@ -228,7 +235,7 @@ std::uint8_t parts_of_lines(std::uint64_t lines) {
 void clear_other_lines(Entry* entries, std::uint64_t occupied, unsigned count) {
   constexpr unsigned kManyLines = 48;
   if (count < kManyLines) {
-    clear_frame(virt_to_phys(entries));
+    frame_ensure_zeroed(virt_to_phys(entries));
     return;
   }
   for (std::uint64_t lines = ~occupied; lines != 0; lines &= lines - 1) {

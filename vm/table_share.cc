@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <span>
+#include <utility>
 
 #include "lib/panic.h"
 #include "lib/spinlock.h"
@@ -82,7 +83,7 @@ void free_table(PhysAddr table, unsigned level) {
       return true;
     });
   }
-  frame_free(table);
+  free_emptied_table(table);
 }
 
 // `count` entries of `table` are gone. A table without entries has no marks.
@@ -150,9 +151,11 @@ Result<void> FrameReserve::fill(std::size_t count) {
     PhysAddr frames[kRootLevel];
     const std::size_t wanted = std::min(count - count_, std::size(frames));
     const std::size_t got = frame_alloc_several(FrameKind::kTable, std::span(frames).first(wanted));
-    for (const PhysAddr frame : std::span(frames).first(got)) {
-      *phys_to_virt<PhysAddr>(frame) = first_;
-      first_ = frame;
+    // The first come to be taken first, by the upper tables: if some hold zeroes, it is they, and
+    // upper tables are the ones with few entries.
+    for (std::size_t i = got; i-- > 0;) {
+      *phys_to_virt<PhysAddr>(frames[i]) = first_;
+      first_ = frames[i];
       ++count_;
     }
     if (got < wanted) {
@@ -165,9 +168,23 @@ Result<void> FrameReserve::fill(std::size_t count) {
 PhysAddr FrameReserve::take() {
   HOLSTEIN_ASSERT(count_ > 0);
   const PhysAddr frame = first_;
-  first_ = *phys_to_virt<PhysAddr>(frame);
+  first_ = std::exchange(*phys_to_virt<PhysAddr>(frame), PhysAddr());  // zero again, if it was
   --count_;
   return frame;
+}
+
+void free_emptied_table(PhysAddr table) {
+  constexpr int kFewLines = 16;
+  std::uint64_t lines = frame_of(table).table.occupied_lines;
+  if (std::popcount(lines) > kFewLines) {
+    frame_free(table);
+    return;
+  }
+  for (; lines != 0; lines &= lines - 1) {
+    Entry* const line = table_entries(table) + std::countr_zero(lines) * int{kEntriesPerLine};
+    std::fill_n(line, kEntriesPerLine, Entry());
+  }
+  frame_free_zeroed(table);
 }
 
 SubtreeCounts counts_below(Entry entry, unsigned level) {
@@ -254,7 +271,7 @@ Result<TablePath> make_path_exclusive(PhysAddr root, VirtAddr address, unsigned 
     const unsigned index = entry_index(address, level);
     if (!table_entries(parent)[index].is_present()) {
       const PhysAddr created = reserve.take();
-      clear_frame(created);
+      frame_ensure_zeroed(created);
       initialise_table(created, level - 1);
       TablePath above = path;
       above.level = level;

@@ -120,6 +120,10 @@ void move_leaves(const TablePath& from, const TablePath& to, unsigned count);
 // all that is below. Nothing for the zero frame. The flush must be over.
 void drop_target(Entry entry, unsigned level);
 
+// Frees a table whose user entries hold nothing any more and, of a root, whose other entries are
+// empty. With zeroes in it where that is cheap.
+void free_emptied_table(PhysAddr table);
+
 // Puts a page table that maps the same frames in the place of the huge page at `path`, whose level
 // is kHugeLevel and which is exclusive, with one frame of `reserve`. Flushes. EAGAIN, with nothing
 // changed: a reference count is at its limit.

@@ -100,6 +100,35 @@ void write_fault(int count) {
   wait_for(child);
 }
 
+// The first write after each fork, always in the same place of 1 GiB.
+void write_after_fork(int count, int advice) {
+  constexpr size_t kBytes = size_t{1} << 30;
+  void* const mapped =
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  expect(mapped != MAP_FAILED, "mmap");
+  expect(madvise(mapped, kBytes, advice) == 0, "madvise");
+  char* const memory = static_cast<char*>(mapped);
+  write_each_page(memory, kBytes / kPageBytes);
+  for (int i = 0; i < count; ++i) {
+    int ends[2];
+    expect(pipe(ends) == 0, "pipe");
+    const pid_t child = fork();
+    if (child == 0) {
+      char byte;
+      close(ends[1]);
+      _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);
+    }
+    holstein_profile_begin();
+    *const_cast<volatile char*>(memory + kBytes / 2) = 1;
+    holstein_profile_end();
+    close(ends[0]);
+    close(ends[1]);
+    wait_for(child);
+  }
+}
+void first_write(int count) { write_after_fork(count, MADV_HUGEPAGE); }
+void first_write_4k(int count) { write_after_fork(count, MADV_NOHUGEPAGE); }
+
 // `bytes` there and back again, between two processes.
 void exchange(int count, size_t bytes) {
   int there[2], back[2];
@@ -186,10 +215,19 @@ struct Operation {
   void (*run)(int count);
 };
 constexpr Operation kOperations[] = {
-    {"null", null_call},      {"fork", fork_and_exit},      {"spawn", spawn},
-    {"fault", fault},         {"write_fault", write_fault}, {"pipe", pipe_byte},
-    {"pipe_page", pipe_page}, {"open", open_and_close},     {"stat", stat_file},
-    {"signal", send_signal},  {"vm_read", read_memory},
+    {"null", null_call},
+    {"fork", fork_and_exit},
+    {"spawn", spawn},
+    {"fault", fault},
+    {"write_fault", write_fault},
+    {"pipe", pipe_byte},
+    {"pipe_page", pipe_page},
+    {"open", open_and_close},
+    {"stat", stat_file},
+    {"signal", send_signal},
+    {"vm_read", read_memory},
+    {"first_write", first_write},
+    {"first_write_4k", first_write_4k},
 };
 
 }  // namespace
