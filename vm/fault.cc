@@ -214,7 +214,7 @@ FaultOutcome AddressSpace::serve_fault_locked(const Region& region, VirtAddr add
   NewPage new_page;
   bool is_done = is_served(root_, survey, request);
   while (true) {
-    if (!is_done && (!reserve.fill(survey.frames_needed) ||
+    if (!is_done && (!reserve.fill(survey.frames_needed, survey.sparse_needed) ||
                      (may_need_page(request, survey) && !new_page.fill()))) {
       return FaultOutcome::kOutOfMemory;
     }

@@ -88,13 +88,13 @@ void drain(FrameCache& cache, std::uint32_t wanted) REQUIRES(cache.lock) {
 
 // Fills `frames` from this CPU's cache. Returns how many it got: fewer only when neither the cache
 // nor the buddy allocator has any left (but for zeroed ones, which frame_drain_caches() finds).
-std::size_t take_cached(FrameKind kind, std::span<PhysAddr> frames) {
+std::size_t take_cached(FrameKind kind, std::span<PhysAddr> frames, std::size_t most_zeroed) {
   FrameCache& cache = caches.this_cpu();
   SpinGuard guard(cache.lock);
   std::size_t taken = 0;
   if (kind == FrameKind::kTable) {
     std::uint32_t zeroed = cache.zeroed_count.load(std::memory_order_relaxed);
-    for (; zeroed > 0 && taken < frames.size(); ++taken) {
+    for (; zeroed > 0 && taken < std::min(frames.size(), most_zeroed); ++taken) {
       frames[taken] = PhysAddr(std::uint64_t{cache.zeroed_pfns[--zeroed]} << kPageShift);
     }
     cache.zeroed_count.store(zeroed, std::memory_order_relaxed);
@@ -117,10 +117,10 @@ std::size_t take_cached(FrameKind kind, std::span<PhysAddr> frames) {
 }
 
 // The same, looking for more where there is none.
-std::size_t take_frames(FrameKind kind, std::span<PhysAddr> frames) {
-  std::size_t taken = take_cached(kind, frames);
+std::size_t take_frames(FrameKind kind, std::span<PhysAddr> frames, std::size_t most_zeroed) {
+  std::size_t taken = take_cached(kind, frames, most_zeroed);
   while (taken < frames.size() && frame_find_more()) [[unlikely]] {
-    taken += take_cached(kind, frames.subspan(taken));
+    taken += take_cached(kind, frames.subspan(taken), most_zeroed);
   }
   return taken;
 }
@@ -163,7 +163,7 @@ PhysAddr frame_alloc_at(FrameKind kind, CallSite site) {
     return PhysAddr();
   }
   PhysAddr frame;
-  if (take_frames(kind, std::span(&frame, 1)) == 0) {
+  if (take_frames(kind, std::span(&frame, 1), 1) == 0) {
     return PhysAddr();
   }
   frame_make_owned(static_cast<std::uint64_t>(frame.pfn()), kind, site);
@@ -220,13 +220,15 @@ HOLSTEIN_NOINLINE PhysAddr frame_alloc_kind(FrameKind kind) {
   return frame_alloc_at(kind, HOLSTEIN_CALL_SITE());
 }
 
-HOLSTEIN_NOINLINE std::size_t frame_alloc_several(FrameKind kind, std::span<PhysAddr> frames) {
+HOLSTEIN_NOINLINE std::size_t frame_alloc_several(FrameKind kind, std::span<PhysAddr> frames,
+                                                  std::size_t most_zeroed) {
   const CallSite site = HOLSTEIN_CALL_SITE();
   std::size_t wanted = 0;
   while (wanted < frames.size() && !allocation_should_fail()) {
     ++wanted;
   }
-  const std::span<PhysAddr> taken = frames.first(take_frames(kind, frames.first(wanted)));
+  const std::span<PhysAddr> taken =
+      frames.first(take_frames(kind, frames.first(wanted), most_zeroed));
   for (const PhysAddr frame : taken) {
     frame_make_owned(static_cast<std::uint64_t>(frame.pfn()), kind, site);
   }

@@ -174,7 +174,9 @@ void frame_print_regions();
 PhysAddr frame_alloc();
 PhysAddr frame_alloc_kind(FrameKind kind);
 // Fills `frames`, each as by frame_alloc_kind(), until there is none left. Returns how many it got.
-std::size_t frame_alloc_several(FrameKind kind, std::span<PhysAddr> frames);
+// At most `most_zeroed` of them are taken from what frame_free_zeroed() left for tables.
+std::size_t frame_alloc_several(FrameKind kind, std::span<PhysAddr> frames,
+                                std::size_t most_zeroed = SIZE_MAX);
 // Changes what an allocated frame is used for, and the statistics with it. The only way to do so.
 // Not to or from kFree and kReserved.
 void frame_set_kind(PhysAddr frame, FrameKind kind);

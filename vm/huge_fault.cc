@@ -54,7 +54,7 @@ bool AddressSpace::map_two_mebibytes(const PageRequest& request, const PathSurve
 bool AddressSpace::map_zero_table(const PageRequest& request, std::size_t tables_needed) {
   FrameReserve reserve;
   if (zero_table.is_null() || leaf_flags(request.region) != kZeroTableRights ||
-      !huge_page_is_allowed(request.region.flags) || !reserve.fill(tables_needed) ||
+      !huge_page_is_allowed(request.region.flags) || !reserve.fill(tables_needed, tables_needed) ||
       !frame_retain(frame_of(zero_table))) {
     return false;
   }
@@ -75,7 +75,7 @@ bool AddressSpace::map_zero_table(const PageRequest& request, std::size_t tables
 
 bool AddressSpace::map_huge_page(const PageRequest& request, std::size_t tables_needed) {
   FrameReserve reserve;
-  if (!huge_page_is_wanted(request.region.flags) || !reserve.fill(tables_needed)) {
+  if (!huge_page_is_wanted(request.region.flags) || !reserve.fill(tables_needed, tables_needed)) {
     return false;
   }
   const PhysAddr head = huge_page_alloc();

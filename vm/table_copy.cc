@@ -67,6 +67,17 @@ template <Contents kContents, bool kIsWritable>
 // Shares one line. False: a count is at its limit; what was not shared is empty in `to`.
 template <Contents kContents, bool kIsWritable, bool kIsFull>
 [[gnu::always_inline]] inline bool share_line(Entry* from, Entry* to, std::uint64_t frames) {
+  if constexpr (!kIsFull) {
+    // One hole makes a table that is not full; nearly all of its lines are.
+    std::uint64_t all = PAGE_PRESENT;
+#pragma clang loop unroll(full)
+    for (unsigned i = 0; i < kEntriesPerLine; ++i) {
+      all &= from[i].bits();
+    }
+    if (all != 0) {
+      return share_line<kContents, kIsWritable, true>(from, to, frames);
+    }
+  }
 #pragma clang loop unroll(full)
   for (unsigned i = 0; i < kEntriesPerLine; ++i) {
     if (!kIsFull && !from[i].is_present()) {
@@ -81,10 +92,19 @@ template <Contents kContents, bool kIsWritable, bool kIsFull>
   return true;
 }
 
+// A copy in the making.
+struct Copy {
+  Entry* from;
+  Entry* to;
+  std::uint64_t done;    // lines of `to` that hold references
+  unsigned tables_left;  // of a page directory with huge pages: tables in lines not yet shared
+};
+
 // Shares one line of a page directory that has both tables and huge pages. Most lines have only the
 // one or the other, and to find that out costs less than to ask each entry while it is shared.
 template <bool kIsWritable, bool kIsFull>
-[[gnu::always_inline]] inline bool share_mixed_line(Entry* from, Entry* to, std::uint64_t frames) {
+[[gnu::always_inline]] inline bool share_mixed_line(Copy& copy, Entry* from, Entry* to,
+                                                    std::uint64_t frames) {
   std::uint64_t any = 0;
   if constexpr (kIsWritable) {
     // Marks say too much: most lines of a part that may have W have none.
@@ -93,7 +113,7 @@ template <bool kIsWritable, bool kIsFull>
       any |= from[i].bits();
     }
     if ((any & PAGE_WRITABLE) == 0) {
-      return share_mixed_line<false, kIsFull>(from, to, frames);
+      return share_mixed_line<false, kIsFull>(copy, from, to, frames);
     }
   }
   // Mostly they are huge pages, and then there is nothing else to ask.
@@ -108,19 +128,13 @@ template <bool kIsWritable, bool kIsFull>
 #pragma clang loop unroll(full)
   for (unsigned i = 0; i < kEntriesPerLine; ++i) {
     any |= from[i].bits();
+    copy.tables_left -= from[i].is_present() && !from[i].is_huge() ? 1 : 0;
   }
   if ((any & PAGE_HUGE) == 0) {
     return share_line<Contents::kTables, kIsWritable, kIsFull>(from, to, frames);
   }
   return share_line<Contents::kMixed, kIsWritable, kIsFull>(from, to, frames);
 }
-
-// A copy in the making.
-struct Copy {
-  Entry* from;
-  Entry* to;
-  std::uint64_t done;  // lines of `to` that hold references
-};
 
 // Shares the lines in `lines`. False: a count is at its limit. These loops are what a first write
 // after a fork costs: at most 512 entries for each level.
@@ -139,7 +153,7 @@ bool share_lines(Copy& copy, std::uint64_t lines) {
     for (; from != end; from += kEntriesPerLine) {
       bool is_shared = false;
       if constexpr (kContents == Contents::kMixed) {
-        is_shared = share_mixed_line<kIsWritable, kIsFull>(from, from + distance, frames);
+        is_shared = share_mixed_line<kIsWritable, kIsFull>(copy, from, from + distance, frames);
       } else {
         is_shared = share_line<kContents, kIsWritable, kIsFull>(from, from + distance, frames);
       }
@@ -233,7 +247,7 @@ std::uint8_t parts_of_lines(std::uint64_t lines) {
 
 // Makes the lines of a table that are not set in `occupied`, which has `count` bits set, empty.
 void clear_other_lines(Entry* entries, std::uint64_t occupied, unsigned count) {
-  constexpr unsigned kManyLines = 48;
+  constexpr unsigned kManyLines = 32;
   if (count < kManyLines) {
     frame_ensure_zeroed(virt_to_phys(entries));
     return;
@@ -263,10 +277,21 @@ bool share_entries(Frame& table, Copy& copy) {
       table.table.special_parts = 0;
       return share_lines<Contents::kTables>(copy, lines, writable, is_full);
     }
-    return table.table.tables == 0
-               ? share_lines<Contents::kHugePages>(copy, lines, writable, is_full)
-               : share_lines<Contents::kTables>(copy, lines & ~special, writable, is_full) &&
-                     share_lines<Contents::kMixed>(copy, special, writable, is_full);
+    if (table.table.tables == 0) {
+      return share_lines<Contents::kHugePages>(copy, lines, writable, is_full);
+    }
+    // The few tables among many huge pages come from writes, and so are likely where W may be: once
+    // all have been met, the rest need not be asked.
+    if (lines == special) {
+      copy.tables_left = table.table.tables;
+    }
+    if (!share_lines<Contents::kTables>(copy, lines & ~special, writable, is_full) ||
+        !share_lines<Contents::kMixed>(copy, special & writable, writable, is_full)) {
+      return false;
+    }
+    const std::uint64_t rest = special & ~writable;
+    return copy.tables_left == 0 ? share_lines<Contents::kHugePages>(copy, rest, 0, is_full)
+                                 : share_lines<Contents::kMixed>(copy, rest, 0, is_full);
   }
   if (!share_lines<Contents::kPages>(copy, lines & ~special, writable, is_full)) {
     return false;
@@ -285,7 +310,8 @@ bool share_entries(Frame& table, Copy& copy) {
 
 Result<void> copy_table(PhysAddr source, PhysAddr copy) {
   Frame& frame = frame_of(source);
-  Copy state = {.from = table_entries(source), .to = table_entries(copy), .done = 0};
+  Copy state = {
+      .from = table_entries(source), .to = table_entries(copy), .done = 0, .tables_left = ~0U};
   if (!share_entries(frame, state)) [[unlikely]] {
     for (std::uint64_t lines = state.done; lines != 0; lines &= lines - 1) {
       const Entry* const line = state.to + std::countr_zero(lines) * int{kEntriesPerLine};

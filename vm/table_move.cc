@@ -59,7 +59,8 @@ Result<void> for_each_piece(PhysAddr root, VirtAddr from, VirtAddr to, std::uint
 
 Result<void> prepare_path(PhysAddr root, VirtAddr address, unsigned level) {
   FrameReserve reserve;
-  TRY(reserve.fill(survey_path(root, address, level).frames_needed));
+  const PathSurvey survey = survey_path(root, address, level);
+  TRY(reserve.fill(survey.frames_needed, survey.sparse_needed));
   TRY(make_path_exclusive(root, address, level, reserve));
   return {};
 }

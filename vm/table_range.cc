@@ -209,7 +209,8 @@ void restrict_below(PhysAddr table, unsigned level, VirtAddr start, VirtAddr end
 
 Result<void> make_range_exclusive(PhysAddr root, VirtAddr start, VirtAddr end, WholeTables whole) {
   FrameReserve reserve;
-  TRY(reserve.fill(count_copies(root, kRootLevel, start, end, false, whole)));
+  const std::size_t copies = count_copies(root, kRootLevel, start, end, false, whole);
+  TRY(reserve.fill(copies, copies));
   RemovedEntries replaced(root, start, end);
   TablePath path = {.tables = {}, .level = kRootLevel, .address = start};
   path.tables[kRootLevel] = root;

@@ -40,6 +40,9 @@ class TableLock {
   std::uint64_t irq_state_;
 };
 
+// A table with so few entries that a copy of it needs more clearing than copying.
+bool is_sparse(const Frame& table) { return table.table.present <= kEntriesPerTable / 2; }
+
 void initialise_table(PhysAddr table, unsigned level) {
   Frame& frame = frame_of(table);
   frame.lock.store(0, std::memory_order_relaxed);
@@ -142,20 +145,20 @@ void note_change(const TablePath& path, Entry old_entry, Entry new_entry) {
 
 FrameReserve::~FrameReserve() {
   while (count_ > 0) {
-    frame_free(take());
+    frame_free(take(false));
   }
 }
 
-Result<void> FrameReserve::fill(std::size_t count) {
+Result<void> FrameReserve::fill(std::size_t count, std::size_t sparse) {
   while (count_ < count) {
     PhysAddr frames[kRootLevel];
     const std::size_t wanted = std::min(count - count_, std::size(frames));
-    const std::size_t got = frame_alloc_several(FrameKind::kTable, std::span(frames).first(wanted));
-    // The first come to be taken first, by the upper tables: if some hold zeroes, it is they, and
-    // upper tables are the ones with few entries.
-    for (std::size_t i = got; i-- > 0;) {
-      *phys_to_virt<PhysAddr>(frames[i]) = first_;
-      first_ = frames[i];
+    const std::size_t got =
+        frame_alloc_several(FrameKind::kTable, std::span(frames).first(wanted), sparse);
+    for (const PhysAddr frame : std::span(frames).first(got)) {
+      PhysAddr& first = frame_of(frame).flags.has(kFrameZeroed) ? first_zeroed_ : first_;
+      *phys_to_virt<PhysAddr>(frame) = first;
+      first = frame;
       ++count_;
     }
     if (got < wanted) {
@@ -165,16 +168,18 @@ Result<void> FrameReserve::fill(std::size_t count) {
   return {};
 }
 
-PhysAddr FrameReserve::take() {
+PhysAddr FrameReserve::take(bool is_sparse) {
   HOLSTEIN_ASSERT(count_ > 0);
-  const PhysAddr frame = first_;
-  first_ = std::exchange(*phys_to_virt<PhysAddr>(frame), PhysAddr());  // zero again, if it was
+  PhysAddr& first =
+      first_.is_null() || (is_sparse && !first_zeroed_.is_null()) ? first_zeroed_ : first_;
+  const PhysAddr frame = first;
+  first = std::exchange(*phys_to_virt<PhysAddr>(frame), PhysAddr());  // zero again, if it was
   --count_;
   return frame;
 }
 
 void free_emptied_table(PhysAddr table) {
-  constexpr int kFewLines = 16;
+  constexpr int kFewLines = 32;
   std::uint64_t lines = frame_of(table).table.occupied_lines;
   if (std::popcount(lines) > kFewLines) {
     frame_free(table);
@@ -208,8 +213,11 @@ SubtreeCounts counts_below(Entry entry, unsigned level) {
 }
 
 PathSurvey survey_path(PhysAddr root, VirtAddr address, unsigned target_level) {
-  PathSurvey survey = {
-      .reached_level = kRootLevel, .frames_needed = 0, .is_shared = false, .entry = Entry()};
+  PathSurvey survey = {.reached_level = kRootLevel,
+                       .frames_needed = 0,
+                       .sparse_needed = 0,
+                       .is_shared = false,
+                       .entry = Entry()};
   PhysAddr table = root;
   for (unsigned level = kRootLevel;; --level) {
     survey.reached_level = level;
@@ -219,6 +227,7 @@ PathSurvey survey_path(PhysAddr root, VirtAddr address, unsigned target_level) {
     }
     if (!survey.entry.is_present() || survey.entry.is_huge()) {
       survey.frames_needed += level - target_level;
+      survey.sparse_needed += level - target_level;
       return survey;
     }
     table = survey.entry.target();
@@ -226,6 +235,7 @@ PathSurvey survey_path(PhysAddr root, VirtAddr address, unsigned target_level) {
     if (survey.is_shared || frame_of(table).refs.load(std::memory_order_acquire) > 1) {
       survey.is_shared = true;
       ++survey.frames_needed;
+      survey.sparse_needed += is_sparse(frame_of(table)) ? 1 : 0;
     }
   }
 }
@@ -241,7 +251,7 @@ Result<PhysAddr> make_table_exclusive(PhysAddr parent, unsigned index, FrameRese
     TableLock guard(frame);
     // Another owner may have let go since: then nothing has to be copied.
     if (frame.refs.load(std::memory_order_acquire) > 1) {
-      const PhysAddr copy = reserve.take();
+      const PhysAddr copy = reserve.take(is_sparse(frame));
       if (Result<void> copied = copy_table(table, copy); !copied) {
         frame_free(copy);
         return fail(copied.error());
@@ -270,7 +280,7 @@ Result<TablePath> make_path_exclusive(PhysAddr root, VirtAddr address, unsigned 
     const PhysAddr parent = path.tables[level];
     const unsigned index = entry_index(address, level);
     if (!table_entries(parent)[index].is_present()) {
-      const PhysAddr created = reserve.take();
+      const PhysAddr created = reserve.take(true);
       frame_ensure_zeroed(created);
       initialise_table(created, level - 1);
       TablePath above = path;
@@ -328,7 +338,7 @@ Result<void> split_huge_page(const TablePath& path, FrameReserve& reserve) {
     TRY(huge_page_share_frames(head));
     first = first.as_copy_on_write();
   }
-  const PhysAddr table = reserve.take();
+  const PhysAddr table = reserve.take(false);
   initialise_table(table, kHugeLevel - 1);
   Entry* entries = table_entries(table);
   std::uint64_t bits = first.bits();

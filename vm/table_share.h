@@ -40,15 +40,18 @@ class FrameReserve {
   FrameReserve(const FrameReserve&) = delete;
   FrameReserve& operator=(const FrameReserve&) = delete;
 
-  // Holds at least `count` frames afterwards. ENOMEM: holds what it could get.
-  [[nodiscard]] Result<void> fill(std::size_t count);
+  // Holds at least `count` frames afterwards, `sparse` of which will become tables with few
+  // entries: these are likely to hold zeroes. ENOMEM: holds what it could get.
+  [[nodiscard]] Result<void> fill(std::size_t count, std::size_t sparse);
   std::size_t count() const { return count_; }
-  // One frame with undefined contents, refs 1 and kind kTable. Panics when empty: a wrong estimate
-  // is a bug.
-  PhysAddr take();
+  // One frame with undefined contents (but see frame_ensure_zeroed()), refs 1 and kind kTable.
+  // Panics when empty: a wrong estimate is a bug.
+  PhysAddr take(bool is_sparse);
 
  private:
-  PhysAddr first_;  // linked through the first word of each frame
+  // Linked through the first word of each frame.
+  PhysAddr first_;
+  PhysAddr first_zeroed_;
   std::size_t count_ = 0;
 };
 
@@ -82,6 +85,7 @@ struct PathSurvey {
   // Of the table that holds `entry`; above target_level at a hole or at a huge page.
   unsigned reached_level;
   std::size_t frames_needed;  // by make_path_exclusive() to get to `target_level`
+  std::size_t sparse_needed;  // of these, for tables with few entries
   bool is_shared;             // some table on the way down to reached_level is shared
   Entry entry;
 };

@@ -100,7 +100,7 @@ void write_fault(int count) {
   wait_for(child);
 }
 
-// The first write after each fork, always in the same place of 1 GiB.
+// The first write after each fork, each in a new place of 1 GiB.
 void write_after_fork(int count, int advice) {
   constexpr size_t kBytes = size_t{1} << 30;
   void* const mapped =
@@ -119,7 +119,7 @@ void write_after_fork(int count, int advice) {
       _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);
     }
     holstein_profile_begin();
-    *const_cast<volatile char*>(memory + kBytes / 2) = 1;
+    *const_cast<volatile char*>(memory + i * kBytes / count) = 1;
     holstein_profile_end();
     close(ends[0]);
     close(ends[1]);
