@@ -117,13 +117,14 @@ template <bool kIsWritable, bool kIsFull>
     }
   }
   // Mostly they are huge pages, and then there is nothing else to ask.
-  std::uint64_t all = PAGE_HUGE;
+  constexpr std::uint64_t kHugeAndPresent = PAGE_HUGE | PAGE_PRESENT;
+  std::uint64_t all = kHugeAndPresent;
 #pragma clang loop unroll(full)
   for (unsigned i = 0; i < kEntriesPerLine; ++i) {
     all &= from[i].bits();
   }
-  if (all != 0) {
-    return share_line<Contents::kHugePages, kIsWritable, kIsFull>(from, to, frames);
+  if (all == kHugeAndPresent) {
+    return share_line<Contents::kHugePages, kIsWritable, true>(from, to, frames);
   }
 #pragma clang loop unroll(full)
   for (unsigned i = 0; i < kEntriesPerLine; ++i) {
