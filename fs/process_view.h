@@ -11,6 +11,7 @@
 #include "lib/result.h"
 #include "lib/vec.h"
 #include "vm/address_space.h"
+#include "vm/meminfo.h"
 
 namespace holstein {
 
@@ -59,6 +60,7 @@ class ProcessView : public RefCounted<ProcessView> {
   virtual Result<Vec<std::uint32_t>> groups() = 0;
   virtual Result<void> limits(std::span<ProcessLimit, kResourceLimits> to) = 0;
   virtual RefPtr<AddressSpace> address_space() = 0;  // null: kernel thread, zombie
+  virtual Result<proc_meminfo_t> memory() = 0;       // zeros where there is no address space
   virtual Result<Path> working_directory() = 0;
   virtual Result<Path> root_directory() = 0;
   virtual Result<Path> executable() = 0;  // ENOENT: none

@@ -4,6 +4,7 @@
 #include "vm/frame.h"
 #include "vm/huge_page.h"
 #include "vm/kmalloc.h"
+#include "vm/meminfo.h"
 #include "vm/memory_map.h"
 #include "vm/paging.h"
 
@@ -24,20 +25,21 @@ constexpr std::uint64_t to_kib(std::uint64_t frames) { return frames * (kPageSiz
 // Nothing is written back and there is no swap: all of the page cache is tmpfs files, and it can
 // be freed by removing them only. So "available" is what is free and what slab caches could give.
 Result<void> generate_meminfo(String& to) {
+  meminfo_t memory{};
+  static_cast<void>(get_meminfo(&memory));
   frame_stats_t frames{};
   frame_get_stats(&frames);
-  const std::uint64_t total = frames.total_frames - frames.reserved_frames;
   const std::uint64_t anonymous =
       frames.user_frames - frames.table_frames - frames.page_cache_frames;
   // As on Linux, the tables of the kernel's own mappings, which stay for good, are no part of
   // VmallocUsed.
   const std::uint64_t kernel_tables = paging_kernel_tables_made();
   const MeminfoLine lines[] = {
-      {"MemTotal", to_kib(total)},
-      {"MemFree", to_kib(frames.free_frames)},
-      {"MemAvailable", to_kib(frames.free_frames)},
-      {"Buffers", 0},
-      {"Cached", to_kib(frames.page_cache_frames)},
+      {"MemTotal", memory.total_memory / 1024},
+      {"MemFree", memory.free_memory / 1024},
+      {"MemAvailable", memory.free_memory / 1024},
+      {"Buffers", memory.buffer_memory / 1024},
+      {"Cached", memory.cache_memory / 1024},
       {"SwapCached", 0},
       {"Active", to_kib(anonymous)},
       {"Inactive", to_kib(frames.page_cache_frames)},

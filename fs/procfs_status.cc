@@ -156,11 +156,11 @@ Result<void> generate_process_stat(ProcessView& process, String& to) {
 
 Result<void> generate_process_statm(ProcessView& process, String& to) {
   TRY(process.status());  // ESRCH
-  const AddressSpaceStats stats = stats_of(process.address_space());
-  return append_format(
-      to, "%llu %llu %llu %llu 0 %llu 0\n", static_cast<Long>(stats.virtual_pages),
-      static_cast<Long>(resident_pages(stats)), static_cast<Long>(stats.resident_file_pages),
-      static_cast<Long>(stats.text_pages), static_cast<Long>(stats.data_pages + stats.stack_pages));
+  TRY_ASSIGN(const proc_meminfo_t memory, process.memory());
+  const auto pages = [](std::uint64_t bytes) { return static_cast<Long>(bytes >> kPageShift); };
+  return append_format(to, "%llu %llu %llu %llu 0 %llu 0\n", pages(memory.virt_size),
+                       pages(memory.rss), pages(memory.shared), pages(memory.text),
+                       pages(memory.data + memory.stack));
 }
 
 Result<void> generate_process_status(ProcessView& process, String& to) {

@@ -52,6 +52,13 @@ class View final : public ProcessView {
     return {};
   }
   RefPtr<AddressSpace> address_space() override { return process_->space(); }
+  Result<proc_meminfo_t> memory() override {
+    proc_meminfo_t memory;
+    if (get_proc_meminfo(process_->pid(), &memory) != 0) {
+      return fail(Errno::kESRCH);
+    }
+    return memory;
+  }
   Result<Path> working_directory() override {
     const RefPtr<FsContext> fs = thread_->fs();
     return fs ? Result<Path>(fs->cwd()) : fail(Errno::kENOENT);
@@ -272,13 +279,7 @@ int get_proc_meminfo(std::int32_t pid, proc_meminfo_t* info) {
   *info = {};
   // A zombie has no memory: all zero. A space that is held cannot go away while it is looked at.
   if (const RefPtr<AddressSpace> space = process->space(); space) {
-    const AddressSpaceStats stats = space->stats();
-    info->virt_size = stats.virtual_pages * kPageSize;
-    info->rss = (stats.resident_anonymous_pages + stats.resident_file_pages) * kPageSize;
-    info->shared = stats.resident_file_pages * kPageSize;
-    info->text = stats.text_pages * kPageSize;
-    info->data = stats.data_pages * kPageSize;
-    info->stack = stats.stack_pages * kPageSize;
+    *info = meminfo_of(*space);
   }
   return 0;
 }

@@ -30,6 +30,14 @@ class FakeProcess final : public ProcessView {
     return {};
   }
   RefPtr<AddressSpace> address_space() override { return nullptr; }
+  Result<proc_meminfo_t> memory() override {
+    return proc_meminfo_t{.virt_size = 90 * kPageSize,
+                          .rss = 50 * kPageSize,
+                          .shared = 20 * kPageSize,
+                          .text = 7 * kPageSize,
+                          .data = 30 * kPageSize,
+                          .stack = 3 * kPageSize};
+  }
   Result<Path> working_directory() override { return *tree_.find("/home"); }
   Result<Path> root_directory() override { return tree_.context.root; }
   Result<Path> executable() override { return *tree_.find("/home/program"); }
@@ -198,8 +206,14 @@ TEST_F(ProcfsTest, TextsOfTheSystem) {
   EXPECT_EQ(tree.get("/proc/sys/kernel/pid_max"), "4194304\n");
   EXPECT_TRUE(tree.get("/proc/stat").starts_with("cpu  123 0 0 9876 0 0 0 0 0 0\ncpu0 123 "));
   EXPECT_TRUE(tree.get("/proc/filesystems").starts_with("nodev\ttmpfs\n"));
+  meminfo_t info{};
   const std::string memory = tree.get("/proc/meminfo");
-  EXPECT_TRUE(std::regex_search(memory, std::regex("^MemTotal:        [ 0-9]{7} kB\n"))) << memory;
+  ASSERT_EQ(get_meminfo(&info), 0);
+  char total[40];
+  std::snprintf(total, sizeof total, "MemTotal:       %8llu kB\n",
+                static_cast<unsigned long long>(info.total_memory / 1024));
+  EXPECT_TRUE(memory.starts_with(total)) << memory;
+  EXPECT_EQ(tree.get("/proc/100/statm"), "90 50 20 7 0 33 0\n");
   EXPECT_TRUE(std::regex_match(
       tree.get("/proc/sys/kernel/random/uuid"),
       std::regex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\n")));

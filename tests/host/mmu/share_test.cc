@@ -3,6 +3,7 @@
 
 #include "tests/host/mmu/mmu_fixture.h"
 #include "vm/dump.h"
+#include "vm/meminfo.h"
 #include "vm/walker.h"
 
 namespace holstein::testing {
@@ -71,6 +72,71 @@ TEST_F(ShareTest, ResidentSetAndTablesAreExactRightAfterForkAndOnBothSides) {
   EXPECT_EQ(child->stats().resident_anonymous_pages, 511U);
   EXPECT_EQ(parent->stats().resident_anonymous_pages, 1024U);
   EXPECT_TRUE(validate_all_address_spaces());
+}
+
+TEST_F(ShareTest, TheFiguresOfAProcessAreExactRightAfterForkAndOnBothSides) {
+  constexpr std::uint64_t kWritten = kMebibyte - 2 * kPageSize;
+  RefPtr<AddressSpace> parent = space_with(kMebibyte);
+  parent->activate();
+  for (std::uint64_t offset = 0; offset < kWritten; offset += kPageSize) {
+    write(*parent, kBase + offset, 7);
+  }
+  MapRequest request;
+  request.size_bytes = 64 * kPageSize;
+  request.protection = kProtRead | kProtWrite;
+  request.flags = kRegionShared;
+  const VirtAddr shared = parent->map(request).value();
+  write(*parent, shared.value(), 1);
+  request.flags = kRegionStack | kRegionGrowsDown;
+  const VirtAddr stack = parent->map(request).value();
+  parent->set_layout({.code_start = 0x1000, .code_end = 0x2800, .stack_start = stack.value() + 5});
+  RefPtr<AddressSpace> child = parent->fork().value();
+  for (AddressSpace* space : {parent.get(), child.get()}) {
+    const proc_meminfo_t info = meminfo_of(*space);
+    EXPECT_EQ(info.virt_size, kMebibyte + 128 * kPageSize);
+    EXPECT_EQ(info.rss, kWritten + kPageSize);
+    EXPECT_EQ(info.shared, kPageSize);
+    EXPECT_EQ(info.text, 2 * kPageSize);
+    EXPECT_EQ(info.data, kMebibyte);
+    EXPECT_EQ(info.stack, 64 * kPageSize);
+  }
+  child->activate();
+  write(*child, kBase + kWritten, 1);  // one page more
+  write(*child, kBase, 1);             // one that takes the place of another
+  write(*child, shared.value() + kPageSize, 1);
+  EXPECT_EQ(meminfo_of(*child).rss, kWritten + 3 * kPageSize);
+  EXPECT_EQ(meminfo_of(*child).shared, 2 * kPageSize);
+  EXPECT_EQ(meminfo_of(*parent).rss, kWritten + kPageSize);
+}
+
+TEST_F(ShareTest, TheFiguresOfTheMachineAddUpAndKnowWhoseAPageIs) {
+  const auto figures = [] {
+    meminfo_t info{};
+    EXPECT_EQ(get_meminfo(&info), 0);
+    EXPECT_EQ(info.total_memory, info.free_memory + info.kernel_memory + info.user_memory +
+                                     info.cache_memory + info.buffer_memory);
+    EXPECT_EQ(info.free_memory, frame_get_free_memory());
+    return info;
+  };
+  EXPECT_EQ(get_meminfo(nullptr), -static_cast<int>(Errno::kEINVAL));
+  RefPtr<AddressSpace> space = space_with(kMebibyte);
+  MapRequest request;
+  request.size_bytes = kPageSize;
+  request.protection = kProtRead | kProtWrite;
+  request.flags = kRegionShared;
+  const VirtAddr shared = space->map(request).value();
+  space->activate();
+  write(*space, kBase, 1);
+  write(*space, shared.value(), 1);
+  const meminfo_t before = figures();
+  write(*space, kBase + kPageSize, 1);
+  EXPECT_EQ(figures().user_memory, before.user_memory + kPageSize);
+  const PhysAddr frame = frame_alloc();
+  EXPECT_EQ(figures().kernel_memory, before.kernel_memory + kPageSize);
+  frame_free(frame);
+  ASSERT_TRUE(space->unmap(shared, kPageSize).has_value());
+  EXPECT_EQ(figures().cache_memory, before.cache_memory - kPageSize);
+  EXPECT_EQ(figures().total_memory, before.total_memory);
 }
 
 TEST_F(ShareTest, ForkOfForkOfForkSixtyFourDeepKeepsEveryGenerationsValue) {
