@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -212,6 +213,63 @@ TEST(ProcStatm, ResidentPagesFollowTouchesAndDiscards) {
   EXPECT_NEAR(statm().resident, before.resident + 1024, kSlack);
   ASSERT_EQ(madvise(space.data(), 2 * kTable, MADV_DONTNEED), 0);
   EXPECT_NEAR(statm().resident, before.resident, kSlack);
+}
+
+// The entries of pagemap for the pages of `memory`, reduced to what is the same for everybody.
+constexpr std::uint64_t kPresent = 1ULL << 63, kOfFile = 1ULL << 61, kOnlyMapping = 1ULL << 56;
+
+std::vector<std::uint64_t> page_map(const Mapping& memory) {
+  std::vector<std::uint64_t> entries(memory.size() / kPage);
+  const Descriptor file(open("/proc/self/pagemap", O_RDONLY));
+  const std::size_t bytes = entries.size() * sizeof(entries[0]);
+  const auto first = reinterpret_cast<std::uintptr_t>(memory.data()) / kPage * sizeof(entries[0]);
+  if (pread(file.get(), entries.data(), bytes, static_cast<off_t>(first)) !=
+      static_cast<ssize_t>(bytes)) {
+    return {};
+  }
+  for (std::uint64_t& entry : entries) {
+    entry &= kPresent | kOfFile | kOnlyMapping;
+  }
+  return entries;
+}
+
+using Pages = std::vector<std::uint64_t>;
+
+TEST(ProcPagemap, SaysOfEachPageWhetherItIsThereAndOnlyHere) {
+  const Mapping memory(5 * kPage);
+  write_byte(memory.page(1), 1);
+  EXPECT_EQ(read_byte(memory.page(3)), 0);  // the zeros that all share
+  EXPECT_EQ(page_map(memory), (Pages{0, kPresent | kOnlyMapping, 0, kPresent, 0}));
+  EXPECT_TRUE(passes_in_child([&] {
+    const Pages after_fork = {0, kPresent, 0, kPresent, 0};
+    REQUIRE(page_map(memory) == after_fork);
+    write_byte(memory.page(3), 1);
+    write_byte(memory.page(4), 1);
+    const Pages written = {0, kPresent, 0, kPresent | kOnlyMapping, kPresent | kOnlyMapping};
+    REQUIRE(page_map(memory) == written);
+    REQUIRE(munmap(memory.data(), 2 * kPage) == 0);
+    const Pages unmapped = {0, 0, 0, kPresent | kOnlyMapping, kPresent | kOnlyMapping};
+    REQUIRE(page_map(memory) == unmapped);
+  }));
+  EXPECT_EQ(page_map(memory), (Pages{0, kPresent | kOnlyMapping, 0, kPresent, 0}));
+}
+
+TEST(ProcPagemap, KnowsSharedMemoryFromPrivate) {
+  const Mapping memory(2 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+  write_byte(memory.page(1), 1);
+  EXPECT_EQ(page_map(memory), (Pages{0, kPresent | kOfFile | kOnlyMapping}));
+}
+
+TEST(ProcPagemap, IsReadInWholeEntries) {
+  const Descriptor file(open("/proc/self/pagemap", O_RDONLY));
+  std::uint64_t entries[2];
+  EXPECT_EQ(pread(file.get(), entries, 12, 0), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(pread(file.get(), entries, 8, 4), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(pread(file.get(), entries, 0, 0), 0);
+  // Above user memory there is nothing.
+  EXPECT_EQ(pread(file.get(), entries, 16, off_t{1} << (47 - 12 + 3)), 0);
 }
 
 TEST(ProcSelf, IsALinkToThePidAndFollowsForks) {
