@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/host/mmu/mmu_fixture.h"
+#include "vm/table_share.h"
 #include "vm/walker.h"
 
 namespace holstein::testing {
@@ -117,6 +118,11 @@ TEST_F(HugePageTest, ForkSharesThemAndAWriteSplitsOnlyTheWritersView) {
   EXPECT_EQ((before - frame_get_free_memory()) / kPageSize, 4U);
   EXPECT_EQ(huge_page_count(), 3U);
   EXPECT_TRUE(validate_all_address_spaces());
+  // What was written stays so, and nothing becomes executable.
+  constexpr std::uint64_t kKept = PAGE_DIRTY | PAGE_ACCESSED | PAGE_NX;
+  const PathSurvey small = survey_path(child->root(), VirtAddr(kBase + kHuge), 1);
+  EXPECT_EQ(small.reached_level, 1U);
+  EXPECT_EQ(small.entry.bits() & kKept, kKept);
   EXPECT_EQ(read(*child, kBase + kHuge), 2);
   EXPECT_EQ(read(*child, kBase + kHuge + 7 * kPageSize), 77);
   parent->activate();

@@ -102,6 +102,12 @@ TEST_F(TableCopyTest, EveryKindOfEntryInOneTableComesOutAsItIs) {
     child->activate();
     write(*child, page(0), 9);
     EXPECT_TRUE(validate_all_address_spaces());
+    // Pages of a shared mapping keep the right to write, so that nobody faults for it.
+    for (AddressSpace* space : {parent.get(), child.get()}) {
+      for (std::uint64_t i = 129; i < 192; i += 3) {
+        EXPECT_TRUE(leaf(*space, i).is_writable()) << i;
+      }
+    }
     write(*child, page(129), static_cast<std::uint8_t>(20 + generation));  // for both
     write(*child, page(66), 9);
     EXPECT_TRUE(validate_all_address_spaces());
