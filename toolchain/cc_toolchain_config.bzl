@@ -110,6 +110,18 @@ _KERNEL_MODE_FLAGS = {
     "debug": ["-O1", "-DHOLSTEIN_DEBUG=1", _HARDENED_DEBUG],
 }
 
+# After those of the host.
+_FUZZ_FLAGS = [
+    "-O2",
+    # All checks of how the library is used. The debug mode adds checks of the library itself, which
+    # go through a whole tree for each node that leaves it.
+    "-U_LIBCPP_HARDENING_MODE",
+    "-D_LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_EXTENSIVE",
+    # Counts what is executed; libFuzzer itself is linked by the targets of //fuzz.
+    "-fsanitize=fuzzer-no-link",
+    "-fsanitize-coverage-ignorelist=toolchain/fuzz_uncounted.txt",
+]
+
 _LINK_FLAGS = {
     "host": ["-fuse-ld=lld", "-stdlib=libc++", "-pthread"] + _SANITIZERS,
     "guest": ["-fuse-ld=lld", "-stdlib=libc++", "-static", "-pthread", "-Wl,--gc-sections"],
@@ -133,8 +145,7 @@ def _impl(ctx):
     if role == "kernel":
         compile_flags = compile_flags + _KERNEL_MODE_FLAGS[ctx.attr.mode]
     if ctx.attr.mode == "fuzz":
-        # Counts what is executed; libFuzzer itself is linked by the targets of //fuzz.
-        compile_flags = compile_flags + ["-fsanitize=fuzzer-no-link"]
+        compile_flags = compile_flags + _FUZZ_FLAGS
 
     features = [
         _flags("role_flags", _COMPILE_ACTIONS, compile_flags),

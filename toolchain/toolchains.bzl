@@ -15,11 +15,15 @@ def clang_toolchain(name, role, mode):
         mode = mode,
         role = role,
     )
-    headers = ":freestanding_headers" if role in ["kernel", "uefi"] else ":no_files"
+    files = ":no_files"
+    if role in ["kernel", "uefi"]:
+        files = ":freestanding_headers"
+    elif mode == "fuzz":
+        files = ":fuzz_uncounted.txt"
     native.cc_toolchain(
         name = name + "_cc",
-        all_files = headers,
-        compiler_files = headers,
+        all_files = files,
+        compiler_files = files,
         dwp_files = ":no_files",
         linker_files = ":no_files",
         objcopy_files = ":no_files",

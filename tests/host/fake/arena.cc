@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <utility>
 
 #include "lib/panic.h"
 #include "tests/host/fake/mmu.h"
@@ -14,6 +15,13 @@ namespace holstein::fake {
 namespace {
 
 std::atomic<bool> arena_is_active = false;
+
+// The last machine's memory, kept for the next one of its size.
+struct KeptMemory {
+  void* base = nullptr;
+  std::uint64_t bytes = 0;
+};
+KeptMemory kept;
 
 std::vector<BootMemoryDescriptor> ordinary_map(std::uint64_t mebibytes) {
   constexpr std::uint64_t kMiB = 1ULL << 20;
@@ -60,14 +68,21 @@ BootMemoryDescriptor describe(std::uint32_t type, std::uint64_t start, std::uint
 }
 
 PhysicalMemory::PhysicalMemory(std::uint64_t bytes) : bytes_(bytes) {
-  base_ = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  HOLSTEIN_ASSERT(base_ != MAP_FAILED);
+  if (kept.bytes == bytes) {
+    base_ = std::exchange(kept, {}).base;
+  } else {
+    base_ = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    HOLSTEIN_ASSERT(base_ != MAP_FAILED);
+  }
   direct_map_base = reinterpret_cast<std::uint64_t>(base_);
 }
 
 PhysicalMemory::~PhysicalMemory() {
-  ::munmap(base_, bytes_);
+  if (kept.base != nullptr) {
+    ::munmap(kept.base, kept.bytes);
+  }
+  kept = {.base = base_, .bytes = bytes_};
   direct_map_base = 0;
 }
 

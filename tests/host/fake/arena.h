@@ -33,8 +33,9 @@ inline constexpr std::uint64_t kEfiRuntime = 1ULL << 63;
 BootMemoryDescriptor describe(std::uint32_t type, std::uint64_t start, std::uint64_t bytes,
                               std::uint64_t attributes = kEfiWriteBack);
 
-// Address space for physical addresses [0, bytes): backed by zeros on demand, so that far more can
-// be spanned than is used. Sets direct_map_base while it lives. One at a time.
+// Address space for physical addresses [0, bytes): backed on demand, so that far more can be
+// spanned than is used. It holds zeros, or what the last machine of this size has left, as RAM does
+// after a reset; the host is spared the faults. Sets direct_map_base while it lives. One at a time.
 class PhysicalMemory {
  public:
   explicit PhysicalMemory(std::uint64_t bytes);
