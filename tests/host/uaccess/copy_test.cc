@@ -1,6 +1,8 @@
 // Is every length copied right, at every alignment, by every form of the routines, and is a fault
 // at any position reported to the byte?
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "gtest/gtest.h"
@@ -18,6 +20,8 @@ class CopyTest : public ::testing::TestWithParam<UaccessConfig> {
   void SetUp() override {
     install_fault_handler();
     uaccess_set_config_for_test(GetParam());
+    fill_behind();
+    area_.protect(2, 1, PROT_NONE);
   }
   void TearDown() override { uaccess_set_config_for_test({}); }
 
@@ -25,13 +29,22 @@ class CopyTest : public ::testing::TestWithParam<UaccessConfig> {
     return border::copy_in(to, from, bytes, border::Fetch::kData);
   }
 
-  // Two pages of user memory end where an inaccessible page begins.
-  UserArea area_{2};
+  void fill_behind() {
+    std::memset(area_.begin() + 2 * kPageSize, static_cast<int>(kGuard), 2 * kPageSize);
+  }
+  // Nothing has been written behind what a copy may reach (the longest reaches across the hole).
+  bool behind_is_intact() {
+    return KernelBuffer::is_all(area_.begin() + 3 * kPageSize, kLongest - kPageSize, kGuard);
+  }
+
+  // Two pages of user memory end where an inaccessible page begins. The one behind that can be
+  // accessed.
+  UserArea area_{4};
   KernelBuffer kernel_{kLongest + 16};
 };
 
 TEST_P(CopyTest, CopiesInEveryLengthAndAlignment) {
-  area_.fill_pattern();
+  area_.fill_pattern(2);
   for (std::size_t bytes = 0; bytes <= kLongest; ++bytes) {
     for (std::size_t user_alignment = 0; user_alignment < 8; ++user_alignment) {
       for (std::size_t kernel_alignment = 0; kernel_alignment < 8; ++kernel_alignment) {
@@ -79,27 +92,44 @@ TEST_P(CopyTest, ClearsEveryLengthAndAlignment) {
   }
 }
 
-// Calls test(length, position) for faults at every position of short copies and at the telling
-// ones of long copies: `position` bytes can be copied, the byte after them cannot be touched.
+// HOLSTEIN_EVERY_FAULT asks for a fault at every position of every length, with so many of the
+// eight alignments of the kernel's buffer at each (docs/testing.md).
+std::size_t alignments_at_every_fault() {
+  const char* value = std::getenv("HOLSTEIN_EVERY_FAULT");
+  return value != nullptr ? std::clamp<std::size_t>(std::strtoul(value, nullptr, 10), 1, 8) : 0;
+}
+
+// Calls test(length, position, alignment of the kernel's buffer) for faults at every position of
+// short copies and at the telling ones of long copies: `position` bytes can be copied, the byte
+// after them cannot be touched. The user's alignment follows from the position, for faults are at
+// borders of pages.
 template <class Test>
 void for_each_fault(Test test) {
-  for (std::size_t bytes = 1; bytes <= 160; ++bytes) {
-    for (std::size_t position = 0; position < bytes; ++position) test(bytes, position);
-  }
-  for (std::size_t bytes = 161; bytes <= kLongest; ++bytes) {
+  const std::size_t alignments = alignments_at_every_fault();
+  std::size_t faults = 0;
+  for (std::size_t bytes = 1; bytes <= kLongest; ++bytes) {
+    if (bytes <= 160 || alignments != 0) {
+      for (std::size_t position = 0; position < bytes; ++position) {
+        for (std::size_t i = 0; i < std::max<std::size_t>(alignments, 1); ++i, ++faults) {
+          test(bytes, position, (bytes + position + i) % 8);
+        }
+      }
+      continue;
+    }
     for (const std::size_t position :
          {std::size_t{0}, std::size_t{1}, std::size_t{9}, std::size_t{32}, std::size_t{63},
           bytes % 97, bytes / 2, bytes - 33, bytes - 9, bytes - 8, bytes - 7, bytes - 1}) {
-      test(bytes, std::min(position, bytes - 1));
+      test(bytes, std::min(position, bytes - 1), (bytes + position) % 8);
+      ++faults;
     }
   }
+  std::printf("%zu faults\n", faults);
 }
 
 TEST_P(CopyTest, CopyInStopsAtTheByteThatFaultsAndClearsTheRest) {
-  area_.fill_pattern();
-  for_each_fault([&](std::size_t bytes, std::size_t position) {
+  area_.fill_pattern(2);
+  for_each_fault([&](std::size_t bytes, std::size_t position, std::size_t alignment) {
     const std::size_t offset = 2 * kPageSize - position;
-    const std::size_t alignment = bytes % 8;
     kernel_.reset(alignment, bytes);
     std::byte* kernel = kernel_.at(alignment);
     ASSERT_EQ(copy_in(kernel, area_.address(offset), bytes), position) << bytes << " bytes";
@@ -109,45 +139,61 @@ TEST_P(CopyTest, CopyInStopsAtTheByteThatFaultsAndClearsTheRest) {
   });
 }
 
+// What lies behind the last byte that can be written: nothing, or a page that can only be read.
+constexpr int kBehind[] = {PROT_NONE, PROT_READ};
+
 TEST_P(CopyTest, CopyOutStopsAtTheByteThatFaults) {
   for (std::size_t i = 0; i < kLongest + 8; ++i) *kernel_.at(i) = UserArea::pattern(i);
-  for_each_fault([&](std::size_t bytes, std::size_t position) {
-    const std::size_t offset = 2 * kPageSize - position;
-    std::byte* user = area_.begin() + offset;
-    const std::byte* kernel = kernel_.at(bytes % 8);
-    std::memset(user - 64, static_cast<int>(kGuard), 64 + position);
-    ASSERT_EQ(border::copy_out(area_.address(offset), kernel, bytes), position)
-        << bytes << " bytes";
-    ASSERT_EQ(std::memcmp(user, kernel, position), 0);
-    ASSERT_TRUE(KernelBuffer::is_all(user - 64, 64, kGuard));
-  });
+  for (const int behind : kBehind) {
+    area_.protect(2, 1, behind);
+    for_each_fault([&](std::size_t bytes, std::size_t position, std::size_t alignment) {
+      const std::size_t offset = 2 * kPageSize - position;
+      std::byte* user = area_.begin() + offset;
+      const std::byte* kernel = kernel_.at(alignment);
+      std::memset(user - 64, static_cast<int>(kGuard), 64 + position);
+      ASSERT_EQ(border::copy_out(area_.address(offset), kernel, bytes), position)
+          << bytes << " bytes";
+      ASSERT_EQ(std::memcmp(user, kernel, position), 0);
+      ASSERT_TRUE(KernelBuffer::is_all(user - 64, 64, kGuard));
+      ASSERT_TRUE(behind_is_intact());
+    });
+    area_.protect(2, 1, PROT_READ);
+    ASSERT_TRUE(KernelBuffer::is_all(area_.begin() + 2 * kPageSize, kPageSize, kGuard));
+  }
 }
 
 TEST_P(CopyTest, ClearStopsAtTheByteThatFaults) {
-  for_each_fault([&](std::size_t bytes, std::size_t position) {
-    const std::size_t offset = 2 * kPageSize - position;
-    std::byte* user = area_.begin() + offset;
-    std::memset(user - 64, static_cast<int>(kGuard), 64 + position);
-    ASSERT_EQ(border::clear(area_.address(offset), bytes), position) << bytes << " bytes";
-    ASSERT_TRUE(KernelBuffer::is_all(user, position, std::byte{0}));
-    ASSERT_TRUE(KernelBuffer::is_all(user - 64, 64, kGuard));
-  });
+  for (const int behind : kBehind) {
+    area_.protect(2, 1, behind);
+    for_each_fault([&](std::size_t bytes, std::size_t position, std::size_t alignment) {
+      if (alignment != (bytes + position) % 8) return;  // the kernel has no buffer here
+      const std::size_t offset = 2 * kPageSize - position;
+      std::byte* user = area_.begin() + offset;
+      std::memset(user - 64, static_cast<int>(kGuard), 64 + position);
+      ASSERT_EQ(border::clear(area_.address(offset), bytes), position) << bytes << " bytes";
+      ASSERT_TRUE(KernelBuffer::is_all(user, position, std::byte{0}));
+      ASSERT_TRUE(KernelBuffer::is_all(user - 64, 64, kGuard));
+      ASSERT_TRUE(behind_is_intact());
+    });
+    area_.protect(2, 1, PROT_READ);
+    ASSERT_TRUE(KernelBuffer::is_all(area_.begin() + 2 * kPageSize, kPageSize, kGuard));
+  }
 }
 
 TEST_P(CopyTest, ReadOnlyPageBehindTheBufferIsNotWritten) {
-  UserArea area(2);
-  area.fill_pattern();
-  area.protect(1, 1, PROT_READ);
+  area_.protect(2, 1, PROT_READ | PROT_WRITE);
+  area_.fill_pattern(3);
+  area_.protect(2, 1, PROT_READ);
   for (std::size_t before = 0; before <= 70; ++before) {
-    const std::uint64_t to = area.address(kPageSize - before);
+    const std::uint64_t to = area_.address(2 * kPageSize - before);
     EXPECT_EQ(border::copy_out(to, kernel_.at(0), 100), before);
     EXPECT_EQ(border::clear(to, 100), before);
   }
-  for (std::size_t i = kPageSize; i < 2 * kPageSize; ++i) {
-    ASSERT_EQ(area.begin()[i], UserArea::pattern(i));
+  for (std::size_t i = 2 * kPageSize; i < 3 * kPageSize; ++i) {
+    ASSERT_EQ(area_.begin()[i], UserArea::pattern(i));
   }
   // It can be read.
-  EXPECT_EQ(copy_in(kernel_.at(0), area.address(kPageSize - 50), 100), 100u);
+  EXPECT_EQ(copy_in(kernel_.at(0), area_.address(2 * kPageSize - 50), 100), 100u);
 }
 
 UserArea* g_served_area;
@@ -165,17 +211,29 @@ TEST_P(CopyTest, GoesOnAfterAFaultThatMemoryCanServe) {
              is_write ? PROT_READ | PROT_WRITE : PROT_READ);
     return true;
   });
-  for (std::size_t before = 1; before <= 40; ++before) {
-    const std::size_t bytes = before + kPageSize + 3;
+  // `before` of the bytes lie before the first border.
+  const auto check = [&](std::size_t bytes, std::size_t before) {
     const std::size_t offset = kPageSize - before;
+    const std::size_t pages = (offset + bytes - 1) / kPageSize - offset / kPageSize + 1;
+    std::byte* kernel = kernel_.at(bytes % 8);
     g_served_faults = 0;
     area.protect(0, 3, PROT_NONE);
-    std::vector<std::byte> kernel(bytes);
-    EXPECT_EQ(copy_in(kernel.data(), area.address(offset), bytes), bytes);
-    EXPECT_EQ(g_served_faults, 3u);
-    EXPECT_EQ(std::memcmp(kernel.data(), area.begin() + offset, bytes), 0);
-    EXPECT_EQ(border::copy_out(area.address(offset), kernel.data(), bytes), bytes);
-    EXPECT_EQ(g_served_faults, 6u);  // once more each: they were readable only
+    ASSERT_EQ(copy_in(kernel, area.address(offset), bytes), bytes);
+    ASSERT_EQ(g_served_faults, pages);
+    ASSERT_EQ(std::memcmp(kernel, area.begin() + offset, bytes), 0);
+    ASSERT_EQ(border::copy_out(area.address(offset), kernel, bytes), bytes);
+    ASSERT_EQ(g_served_faults, 2 * pages);  // once more each: they were readable only
+  };
+  for (std::size_t before = 1; before <= 40; ++before) {
+    check(before + kPageSize + 3, before);
+  }
+  if (alignments_at_every_fault() != 0) {
+    for (std::size_t bytes = 1; bytes <= kLongest; ++bytes) {
+      const std::size_t step = bytes <= 300 ? 1 : 1 + bytes / 64;
+      for (std::size_t before = 0; before <= std::min(bytes, kPageSize); before += step) {
+        check(bytes, before);
+      }
+    }
   }
   set_fault_server(nullptr);
 }

@@ -43,8 +43,10 @@ class UserArea {
   static std::byte pattern(std::size_t offset) {
     return static_cast<std::byte>(1 + (offset * 7 + offset / 251) % 150);
   }
-  void fill_pattern() {
-    for (std::size_t i = 0; i < pages_ * kPageSize; ++i) begin()[i] = pattern(i);
+  void fill_pattern() { fill_pattern(pages_); }
+  // The first `pages` only.
+  void fill_pattern(std::size_t pages) {
+    for (std::size_t i = 0; i < pages * kPageSize; ++i) begin()[i] = pattern(i);
   }
 
  private:
