@@ -12,10 +12,18 @@
 namespace holstein::border {
 namespace {
 
-// Before each access, in debug builds. This is the one place for checks of what is to be touched.
-[[gnu::always_inline]] inline void before_access() {
-  if constexpr (HOLSTEIN_DEBUG) assert_may_fault();
-}
+// Around each access, in debug builds. This is the one place for checks of what is to be touched,
+// and of how the routine came back, from a fixup or not.
+class Access {
+ public:
+  [[gnu::always_inline]] Access() {
+    if constexpr (HOLSTEIN_DEBUG) assert_may_fault();
+    HOLSTEIN_DEBUG_ASSERT(user_window_is_closed());
+  }
+  [[gnu::always_inline]] ~Access() { HOLSTEIN_DEBUG_ASSERT(user_window_is_closed()); }
+  Access(const Access&) = delete;
+  Access& operator=(const Access&) = delete;
+};
 
 // After each fetch of an argument, in debug builds: with the bytes that were in fact read, and the
 // code that asked for them.
@@ -53,7 +61,7 @@ std::size_t raw_clear(std::uint64_t to, std::size_t bytes) {
 
 [[gnu::always_inline]] inline std::size_t read_user(void* to, std::uint64_t from, std::size_t bytes,
                                                     Fetch what, const void* caller) {
-  before_access();
+  const Access access;
   const std::size_t left = from < kUserLimit ? raw_copy_in(to, from, bytes) : bytes;
   const std::size_t done = bytes - left;
   if (left != 0 && what != Fetch::kDataOver) [[unlikely]] {
@@ -83,18 +91,18 @@ std::size_t copy_out(std::uint64_t to, const void* from, std::size_t bytes) {
 }
 
 std::size_t copy_out_object(std::uint64_t to, const void* from, std::size_t bytes) {
-  before_access();
+  const Access access;
   return to < kUserLimit ? bytes - raw_copy_out(to, from, bytes) : 0;
 }
 
 std::size_t clear(std::uint64_t to, std::size_t bytes) {
   if (bytes == 0) return 0;
-  before_access();
+  const Access access;
   return to < kUserLimit ? bytes - raw_clear(to, bytes) : 0;
 }
 
 [[gnu::noinline]] RawValue get(std::uint64_t from, std::size_t bytes, Fetch what) {
-  before_access();
+  const Access access;
   RawValue result = {.fault = 1, .value = 0};
   if (from >= kUserLimit) return result;
   switch (bytes) {
@@ -119,7 +127,7 @@ std::size_t clear(std::uint64_t to, std::size_t bytes) {
 }
 
 bool put(std::uint64_t to, std::uint64_t value, std::size_t bytes) {
-  before_access();
+  const Access access;
   if (to >= kUserLimit) return false;
   switch (bytes) {
     case 1:
@@ -137,7 +145,7 @@ bool put(std::uint64_t to, std::uint64_t value, std::size_t bytes) {
 
 RawValue compare_exchange(std::uint64_t at, std::uint64_t expected, std::uint64_t desired,
                           std::size_t bytes) {
-  before_access();
+  const Access access;
   if (at >= kUserLimit) return {.fault = 1, .value = 0};
   HOLSTEIN_ASSERT((bytes == 4 || bytes == 8) && is_aligned(at, bytes));
   return bytes == 4 ? uaccess_compare_exchange_4(at, expected, desired)
@@ -145,7 +153,7 @@ RawValue compare_exchange(std::uint64_t at, std::uint64_t expected, std::uint64_
 }
 
 [[gnu::noinline]] RawString string_copy_in(char* to, std::uint64_t from, std::size_t limit) {
-  before_access();
+  const Access access;
   if (from >= kUserLimit) return {.length = 0, .end = StringEnd::kFault};
   if (limit != 0) check_kernel_buffer(to, limit, BufferUse::kWritten);
   const std::size_t reach = std::min<std::size_t>(limit, kUserLimit - from);
@@ -157,7 +165,7 @@ RawValue compare_exchange(std::uint64_t at, std::uint64_t expected, std::uint64_
 }
 
 RawString string_length(std::uint64_t from, std::size_t limit) {
-  before_access();
+  const Access access;
   if (from >= kUserLimit) return {.length = 0, .end = StringEnd::kFault};
   const std::size_t reach = std::min<std::size_t>(limit, kUserLimit - from);
   RawString result = uaccess_string_length(from, reach);

@@ -37,6 +37,13 @@ void uaccess_configure(const UaccessFeatures& features);
 
 const UaccessConfig& uaccess_config();
 
+// RFLAGS.AC is clear, as it is wherever C++ of the kernel runs: SMAP guards user memory. Always
+// true where SMAP is off.
+inline bool user_window_is_closed() {
+  constexpr std::uint64_t kRflagsAc = 1 << 18;
+  return uaccess_smap_enabled == 0 || (__builtin_ia32_readeflags_u64() & kRflagsAc) == 0;
+}
+
 // For tests, which try each form on one machine.
 void uaccess_set_config_for_test(const UaccessConfig& config);
 

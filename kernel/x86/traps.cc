@@ -13,6 +13,7 @@
 #include "lib/address.h"
 #include "lib/panic.h"
 #include "lib/spinlock.h"
+#include "uaccess/config.h"
 #include "uaccess/extable.h"
 #include "vm/isolation.h"
 #include "vm/kmalloc.h"
@@ -237,9 +238,10 @@ void kernel_exception(UserRegisters& registers, std::uint64_t vector, std::uint6
                        error_code);
 }
 
-// C++ never runs with a user root.
-void assert_kernel_root() {
+// C++ never runs with a user root, nor with user memory open.
+void assert_entered_well() {
   HOLSTEIN_DEBUG_ASSERT(!paging_is_isolated() || (read_cr3() & kUserRootBit) == 0);
+  HOLSTEIN_DEBUG_ASSERT(user_window_is_closed());
 }
 
 constexpr bool may_leave_by_sysret(const UserRegisters& registers) {
@@ -272,6 +274,7 @@ void finish_return_to_user(UserRegisters& registers) {
       continue;
     }
     HOLSTEIN_DEBUG_ASSERT(spinlocks_held() == 0);
+    HOLSTEIN_DEBUG_ASSERT(user_window_is_closed());
     return;
   }
 }
@@ -285,7 +288,7 @@ extern "C" {
 
 [[gnu::used]] void trap_from_user(UserRegisters* registers, std::uint64_t error_code,
                                   std::uint64_t vector) {
-  assert_kernel_root();
+  assert_entered_well();
   if (vector >= 32) {
     interrupt_dispatch(static_cast<std::uint8_t>(vector), true);
   } else if (vector == kPageFault) {
@@ -313,7 +316,7 @@ extern "C" {
 
 [[gnu::used]] void trap_from_kernel(UserRegisters* registers, std::uint64_t error_code,
                                     std::uint64_t vector) {
-  assert_kernel_root();
+  assert_entered_well();
   if (vector >= 32) {
     interrupt_dispatch(static_cast<std::uint8_t>(vector), false);
   } else if (vector == kPageFault) {
@@ -324,7 +327,7 @@ extern "C" {
 }
 
 [[gnu::used]] bool syscall_from_user(UserRegisters* registers) {
-  assert_kernel_root();
+  assert_entered_well();
   sti();
   const std::int64_t result = syscall_dispatch(*registers);
   registers->rax = static_cast<std::uint64_t>(result);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -90,6 +91,42 @@ TEST(Registers, AlignmentChecksAreForUserModeOnly) {
   });
   const int status = child.wait();
   EXPECT_TRUE(killed_by(SIGBUS, status) || exited_with(0, status)) << describe_status(status);
+}
+
+volatile int handled;
+volatile int alarms;
+
+// With SMAP the flag opens user memory to the kernel, and neither an exception nor an interrupt
+// clears it. A debug kernel asserts in each handler that it is clear.
+TEST(Registers, AlignmentFlagIsKeptByEveryWayIntoTheKernelAndBack) {
+  EXPECT_TRUE(passes_in_child([] {
+    struct sigaction action = {};
+    action.sa_handler = [](int signal) { (signal == SIGALRM ? alarms : handled) = 1; };
+    sigaction(SIGTRAP, &action, nullptr);
+    sigaction(SIGALRM, &action, nullptr);
+    const Mapping page(kPage);
+    const itimerval soon = {.it_interval = {}, .it_value = {.tv_sec = 0, .tv_usec = 20000}};
+    setitimer(ITIMER_REAL, &soon, nullptr);
+    std::uint64_t flags;
+    asm volatile(
+        "pushf\n orq %[set], (%%rsp)\n popf\n"
+        "movb $1, (%[page])\n"  // a page fault that brings the page in
+        "int3\n"
+        "pushf\n orq %[trap], (%%rsp)\n popf\n"  // single steps
+        "nop\n"
+        "pushf\n andq %[no_trap], (%%rsp)\n popf\n"
+        "1: cmpl $0, %[alarms]\n"  // interrupts, until the timer of the process ends
+        "je 1b\n"
+        "pushf\n pop %[flags]\n"
+        "pushf\n andq %[clear], (%%rsp)\n popf\n"
+        : [flags] "=&r"(flags)
+        : [page] "r"(page.data()), [alarms] "m"(alarms), [set] "i"(kAlignmentCheck),
+          [trap] "i"(kTrap), [no_trap] "i"(~static_cast<int>(kTrap)),
+          [clear] "i"(~static_cast<int>(kAlignmentCheck))
+        : "memory", "cc");
+    REQUIRE((flags & kAlignmentCheck) != 0);
+    REQUIRE(handled == 1 && alarms == 1);
+  }));
 }
 
 volatile int steps;
