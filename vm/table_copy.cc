@@ -28,16 +28,26 @@ template <class Count>
   return true;
 }
 
+// What else is known of the entries of a line.
+enum class Shape : std::uint8_t {
+  kAny,    // some may be empty
+  kFull,   // none is empty
+  kPlain,  // none is empty, and all are leaves for the hardware (PAGE_PRESENT) with PAGE_NX
+};
+
 // The descriptor of the target of `entry`, which has PAGE_COW set, in the form that takes the
-// fewest instructions: frames[pfn] is where the address bits, shifted, say.
-template <Contents kContents>
+// fewest instructions: frames[pfn] is where the address bits, shifted, say. Where all flags above
+// the shift are known (of the others that validate_address_space() lets an entry have there, none
+// is in these lines) they need not be masked: they are a constant.
+template <Contents kContents, Shape kShape>
 [[gnu::always_inline]] inline Frame& target_of(Entry entry, std::uint64_t frames) {
   constexpr unsigned kShift = kPageShift - std::countr_zero(sizeof(Frame));
   static_assert(sizeof(Frame) << kShift == kPageSize);
-  if constexpr (kContents == Contents::kTables) {
-    // The only flag above the shift that an entry of a table may have (checked by
-    // validate_address_space()), so it need not be masked: it is a constant.
-    return *reinterpret_cast<Frame*>(frames - (PAGE_COW >> kShift) + (entry.bits() >> kShift));
+  constexpr bool kIsHuge = kContents == Contents::kHugePages;
+  if constexpr (kContents == Contents::kTables || kShape == Shape::kPlain) {
+    static_assert(kContents == Contents::kTables || kIsHuge);
+    constexpr std::uint64_t kFlags = PAGE_COW | (kIsHuge ? PAGE_HUGE | PAGE_NX : 0);
+    return *reinterpret_cast<Frame*>(frames - (kFlags >> kShift) + (entry.bits() >> kShift));
   } else {
     return *reinterpret_cast<Frame*>(frames + ((entry.bits() & kEntryAddressMask) >> kShift));
   }
@@ -50,7 +60,7 @@ template <Contents kContents>
 // A plain store does for `from`: nothing can be written through a shared table, so the hardware
 // sets no dirty bit meanwhile; an accessed bit set by another CPU at this very moment is lost,
 // which nobody misses.
-template <Contents kContents, bool kIsWritable>
+template <Contents kContents, bool kIsWritable, Shape kShape>
 [[gnu::always_inline]] inline bool share_entry(Entry& from, Entry& to, std::uint64_t frames) {
   Entry entry = from;
   if constexpr (kIsWritable) {
@@ -58,31 +68,20 @@ template <Contents kContents, bool kIsWritable>
     from = entry;
   }
   to = entry;
-  Frame& frame = target_of<kContents>(entry, frames);
+  Frame& frame = target_of<kContents, kShape>(entry, frames);
   const bool is_huge =
       kContents == Contents::kHugePages || (kContents == Contents::kMixed && entry.is_huge());
   return is_huge ? add_owner(std::atomic_ref(frame.huge.owners)) : add_owner(frame.refs);
 }
 
 // Shares one line. False: a count is at its limit; what was not shared is empty in `to`.
-template <Contents kContents, bool kIsWritable, bool kIsFull>
+template <Contents kContents, bool kIsWritable, Shape kShape>
 [[gnu::always_inline]] inline bool share_line(Entry* from, Entry* to, std::uint64_t frames) {
-  if constexpr (!kIsFull) {
-    // One hole makes a table that is not full; nearly all of its lines are.
-    std::uint64_t all = PAGE_PRESENT;
-#pragma clang loop unroll(full)
-    for (unsigned i = 0; i < kEntriesPerLine; ++i) {
-      all &= from[i].bits();
-    }
-    if (all != 0) {
-      return share_line<kContents, kIsWritable, true>(from, to, frames);
-    }
-  }
 #pragma clang loop unroll(full)
   for (unsigned i = 0; i < kEntriesPerLine; ++i) {
-    if (!kIsFull && !from[i].is_present()) {
+    if (kShape == Shape::kAny && !from[i].is_present()) {
       to[i] = Entry();
-    } else if (!share_entry<kContents, kIsWritable>(from[i], to[i], frames)) [[unlikely]] {
+    } else if (!share_entry<kContents, kIsWritable, kShape>(from[i], to[i], frames)) [[unlikely]] {
       for (unsigned rest = i; rest < kEntriesPerLine; ++rest) {
         to[rest] = Entry();
       }
@@ -92,54 +91,49 @@ template <Contents kContents, bool kIsWritable, bool kIsFull>
   return true;
 }
 
+// Of a page directory that has both tables and huge pages: which of them are more.
+enum class Mostly : std::uint8_t { kTables, kHugePages };
+
+// Shares one line of such a page directory. Most lines have only what there is more of, and to find
+// that out costs less than to ask each entry while it is shared.
+template <Mostly kMostly, bool kIsWritable, Shape kShape>
+[[gnu::always_inline]] inline bool share_mixed_line(Entry* from, Entry* to, std::uint64_t frames) {
+  std::uint64_t any = 0;
+  std::uint64_t all = ~std::uint64_t{0};
+#pragma clang loop unroll(full)
+  for (unsigned i = 0; i < kEntriesPerLine; ++i) {
+    any |= kIsWritable || kMostly == Mostly::kTables ? from[i].bits() : 0;
+    all &= kMostly == Mostly::kHugePages ? from[i].bits() : 0;
+  }
+  // Marks say too much: most lines of a part that may have W have none.
+  if constexpr (kIsWritable) {
+    if ((any & PAGE_WRITABLE) == 0) {
+      return share_mixed_line<kMostly, false, kShape>(from, to, frames);
+    }
+  }
+  if constexpr (kMostly == Mostly::kHugePages) {
+    constexpr std::uint64_t kHugeAndPresent = PAGE_HUGE | PAGE_PRESENT;
+    if ((all & kHugeAndPresent) == kHugeAndPresent) {
+      return Entry(all).is_no_execute()
+                 ? share_line<Contents::kHugePages, kIsWritable, Shape::kPlain>(from, to, frames)
+                 : share_line<Contents::kHugePages, kIsWritable, Shape::kFull>(from, to, frames);
+    }
+  } else if ((any & PAGE_HUGE) == 0) {
+    return share_line<Contents::kTables, kIsWritable, kShape>(from, to, frames);
+  }
+  return share_line<Contents::kMixed, kIsWritable, kShape>(from, to, frames);
+}
+
 // A copy in the making.
 struct Copy {
   Entry* from;
   Entry* to;
-  std::uint64_t done;    // lines of `to` that hold references
-  unsigned tables_left;  // of a page directory with huge pages: tables in lines not yet shared
+  std::uint64_t done;  // lines of `to` that hold references
 };
-
-// Shares one line of a page directory that has both tables and huge pages. Most lines have only the
-// one or the other, and to find that out costs less than to ask each entry while it is shared.
-template <bool kIsWritable, bool kIsFull>
-[[gnu::always_inline]] inline bool share_mixed_line(Copy& copy, Entry* from, Entry* to,
-                                                    std::uint64_t frames) {
-  std::uint64_t any = 0;
-  if constexpr (kIsWritable) {
-    // Marks say too much: most lines of a part that may have W have none.
-#pragma clang loop unroll(full)
-    for (unsigned i = 0; i < kEntriesPerLine; ++i) {
-      any |= from[i].bits();
-    }
-    if ((any & PAGE_WRITABLE) == 0) {
-      return share_mixed_line<false, kIsFull>(copy, from, to, frames);
-    }
-  }
-  // Mostly they are huge pages, and then there is nothing else to ask.
-  constexpr std::uint64_t kHugeAndPresent = PAGE_HUGE | PAGE_PRESENT;
-  std::uint64_t all = kHugeAndPresent;
-#pragma clang loop unroll(full)
-  for (unsigned i = 0; i < kEntriesPerLine; ++i) {
-    all &= from[i].bits();
-  }
-  if (all == kHugeAndPresent) {
-    return share_line<Contents::kHugePages, kIsWritable, true>(from, to, frames);
-  }
-#pragma clang loop unroll(full)
-  for (unsigned i = 0; i < kEntriesPerLine; ++i) {
-    any |= from[i].bits();
-    copy.tables_left -= from[i].is_present() && !from[i].is_huge() ? 1 : 0;
-  }
-  if ((any & PAGE_HUGE) == 0) {
-    return share_line<Contents::kTables, kIsWritable, kIsFull>(from, to, frames);
-  }
-  return share_line<Contents::kMixed, kIsWritable, kIsFull>(from, to, frames);
-}
 
 // Shares the lines in `lines`. False: a count is at its limit. These loops are what a first write
 // after a fork costs: at most 512 entries for each level.
-template <Contents kContents, bool kIsWritable, bool kIsFull>
+template <Contents kContents, bool kIsWritable, Shape kShape, Mostly kMostly>
 bool share_lines(Copy& copy, std::uint64_t lines) {
   const auto frames = reinterpret_cast<std::uint64_t>(frame_table);
   while (lines != 0) {
@@ -154,9 +148,9 @@ bool share_lines(Copy& copy, std::uint64_t lines) {
     for (; from != end; from += kEntriesPerLine) {
       bool is_shared = false;
       if constexpr (kContents == Contents::kMixed) {
-        is_shared = share_mixed_line<kIsWritable, kIsFull>(copy, from, from + distance, frames);
+        is_shared = share_mixed_line<kMostly, kIsWritable, kShape>(from, from + distance, frames);
       } else {
-        is_shared = share_line<kContents, kIsWritable, kIsFull>(from, from + distance, frames);
+        is_shared = share_line<kContents, kIsWritable, kShape>(from, from + distance, frames);
       }
       if (!is_shared) [[unlikely]] {
         // The lines from the next one on hold nothing.
@@ -170,15 +164,22 @@ bool share_lines(Copy& copy, std::uint64_t lines) {
   return true;
 }
 
-// The same for lines of which some may have entries with W (`writable`).
-template <Contents kContents>
-bool share_lines(Copy& copy, std::uint64_t lines, std::uint64_t writable, bool is_full) {
-  if (!is_full) {
-    return share_lines<kContents, true, false>(copy, lines & writable) &&
-           share_lines<kContents, false, false>(copy, lines & ~writable);
-  }
-  return share_lines<kContents, true, true>(copy, lines & writable) &&
-         share_lines<kContents, false, true>(copy, lines & ~writable);
+// What is known of the lines of a table, a bit for each line.
+struct LineMarks {
+  std::uint64_t writable;  // some entry may have W
+  std::uint64_t full;      // no entry is empty
+};
+
+// The same for lines of all kinds.
+template <Contents kContents, Mostly kMostly = Mostly::kTables>
+bool share_lines(Copy& copy, std::uint64_t lines, LineMarks marks) {
+  const std::uint64_t full = lines & marks.full;
+  const std::uint64_t rest = lines & ~marks.full;
+  return share_lines<kContents, true, Shape::kFull, kMostly>(copy, full & marks.writable) &&
+         share_lines<kContents, false, Shape::kFull, kMostly>(copy, full & ~marks.writable) &&
+         (rest == 0 ||
+          (share_lines<kContents, true, Shape::kAny, kMostly>(copy, rest & marks.writable) &&
+           share_lines<kContents, false, Shape::kAny, kMostly>(copy, rest & ~marks.writable)));
 }
 
 // share_entry() for a special entry of a page table.
@@ -215,7 +216,7 @@ bool share_special_lines(Copy& copy, std::uint64_t lines, std::uint64_t* special
         *special |= line;
         is_shared = share_special_entry(from, to);
       } else {
-        is_shared = share_entry<Contents::kPages, true>(from, to, frames);
+        is_shared = share_entry<Contents::kPages, true, Shape::kAny>(from, to, frames);
       }
       if (!is_shared) [[unlikely]] {
         for (; index < first + kEntriesPerLine; ++index) {
@@ -261,40 +262,60 @@ void clear_other_lines(Entry* entries, std::uint64_t occupied, unsigned count) {
   }
 }
 
-// Shares the entries of `table`. False: a count is at its limit.
+// Which of the occupied `lines`, `line_count` of them, have no hole. What is mapped in one piece
+// has holes in its first line and in its last one only, and then the count of entries says so.
+std::uint64_t full_lines(const Entry* entries, std::uint64_t lines, unsigned line_count,
+                         unsigned present) {
+  constexpr unsigned kFewLines = 8;  // not worth the look
+  if (present == line_count * kEntriesPerLine) {
+    return lines;
+  }
+  if (line_count <= kFewLines) {
+    return 0;
+  }
+  const auto first = static_cast<unsigned>(std::countr_zero(lines));
+  const unsigned last = 63 - static_cast<unsigned>(std::countl_zero(lines));
+  unsigned holes = 0;
+  for (unsigned i = 0; i < kEntriesPerLine; ++i) {
+    holes += entries[first * kEntriesPerLine + i].is_present() ? 0 : 1;
+    holes += last == first || entries[last * kEntriesPerLine + i].is_present() ? 0 : 1;
+  }
+  const std::uint64_t edges = std::uint64_t{1} << first | std::uint64_t{1} << last;
+  return present + holes == line_count * kEntriesPerLine ? lines & ~edges : 0;
+}
+
+// Shares the entries of `table`, of which there are some. False: a count is at its limit.
 bool share_entries(Frame& table, Copy& copy) {
   const std::uint64_t lines = table.table.occupied_lines;
-  const std::uint64_t writable = lines_of_parts(table.table.writable_parts);
   const unsigned present = table.table.present;
-  bool is_full = true;
+  LineMarks marks = {.writable = lines_of_parts(table.table.writable_parts),
+                     .full = ~std::uint64_t{0}};
   if (present != kEntriesPerTable) {
     const auto line_count = static_cast<unsigned>(std::popcount(lines));
-    is_full = present == line_count * kEntriesPerLine;
     clear_other_lines(copy.to, lines, line_count);
+    if (present == 0) {
+      return true;
+    }
+    marks.full = full_lines(copy.from, lines, line_count, present);
   }
   const std::uint64_t special = lines_of_parts(table.table.special_parts) & lines;
   if (table.level > 1) {
     if (table.table.tables == present) {
       table.table.special_parts = 0;
-      return share_lines<Contents::kTables>(copy, lines, writable, is_full);
+      return share_lines<Contents::kTables>(copy, lines, marks);
     }
     if (table.table.tables == 0) {
-      return share_lines<Contents::kHugePages>(copy, lines, writable, is_full);
+      return share_lines<Contents::kHugePages>(copy, lines, marks);
     }
-    // The few tables among many huge pages come from writes, and so are likely where W may be: once
-    // all have been met, the rest need not be asked.
-    if (lines == special) {
-      copy.tables_left = table.table.tables;
-    }
-    if (!share_lines<Contents::kTables>(copy, lines & ~special, writable, is_full) ||
-        !share_lines<Contents::kMixed>(copy, special & writable, writable, is_full)) {
+    if (!share_lines<Contents::kTables>(copy, lines & ~special, marks)) {
       return false;
     }
-    const std::uint64_t rest = special & ~writable;
-    return copy.tables_left == 0 ? share_lines<Contents::kHugePages>(copy, rest, 0, is_full)
-                                 : share_lines<Contents::kMixed>(copy, rest, 0, is_full);
+    if (table.table.tables > present / 2) {
+      return share_lines<Contents::kMixed>(copy, special, marks);
+    }
+    return share_lines<Contents::kMixed, Mostly::kHugePages>(copy, special, marks);
   }
-  if (!share_lines<Contents::kPages>(copy, lines & ~special, writable, is_full)) {
+  if (!share_lines<Contents::kPages>(copy, lines & ~special, marks)) {
     return false;
   }
   if (special != 0) {
@@ -311,8 +332,7 @@ bool share_entries(Frame& table, Copy& copy) {
 
 Result<void> copy_table(PhysAddr source, PhysAddr copy) {
   Frame& frame = frame_of(source);
-  Copy state = {
-      .from = table_entries(source), .to = table_entries(copy), .done = 0, .tables_left = ~0U};
+  Copy state = {.from = table_entries(source), .to = table_entries(copy), .done = 0};
   if (!share_entries(frame, state)) [[unlikely]] {
     for (std::uint64_t lines = state.done; lines != 0; lines &= lines - 1) {
       const Entry* const line = state.to + std::countr_zero(lines) * int{kEntriesPerLine};

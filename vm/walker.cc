@@ -42,7 +42,16 @@ void check_table_entry(VirtAddr address, unsigned level, Entry entry) {
   }
 }
 
+// What a leaf may have. copy_table() knows which of these can be where.
+constexpr std::uint64_t kLeafFlags = PAGE_PRESENT | PAGE_WRITABLE | PAGE_USER | PAGE_ACCESSED |
+                                     PAGE_DIRTY | PAGE_COW | PAGE_SHARED | PAGE_PROT_NONE |
+                                     PAGE_ZERO | PAGE_NX;
+
 void check_leaf_entry(VirtAddr address, Entry entry) {
+  if ((entry.flags() & ~kLeafFlags) != 0 ||
+      ((entry.flags() & PAGE_PROT_NONE) != 0) == entry.is_accessible()) {
+    report("flags of a leaf", address, 1, entry);
+  }
   if (entry.is_shared_mapping()) {
     if (frame_of(entry.target()).kind != FrameKind::kPageCache) {
       report("a shared mapping's page belongs to a page cache", address, 1, entry);
@@ -73,6 +82,8 @@ void check_leaf_entry(VirtAddr address, Entry entry) {
 void check_huge_entry(VirtAddr address, Entry entry) {
   const PhysAddr head = entry.target();
   if (!is_aligned(head.value(), kHugePageBytes) || entry.is_shared_mapping() ||
+      (entry.flags() & ~(kLeafFlags | PAGE_HUGE)) != 0 || (entry.flags() & PAGE_ZERO) != 0 ||
+      ((entry.flags() & PAGE_PROT_NONE) != 0) == entry.is_accessible() ||
       !frame_of(head).flags.has(kFrameHugeHead)) {
     report("shape of a huge leaf", address, kHugeLevel, entry);
   }
