@@ -431,6 +431,8 @@ HeldSleepingLocks& held_sleeping_locks() {
 }
 
 void reschedule_if_needed() {
+  // Whoever has said that he will sleep has not looked whether he may: he must not sleep here.
+  HOLSTEIN_DEBUG_ASSERT(this_scheduler().current->scheduling.state == RunState::kRunnable);
   if (this_scheduler().must_reschedule && spinlocks_held() == 0) {
     schedule(false);
   }

@@ -10,6 +10,7 @@
 
 #include "lib/clock_port.h"
 #include "lib/mutex.h"
+#include "tests/host/fake/cpu.h"
 #include "tests/host/fake/scheduler.h"
 
 namespace holstein {
@@ -25,30 +26,60 @@ bool is_woken_up(WaitQueue& queue, Ready ready) {
   return result.has_value() && port::monotonic_ns() < deadline;
 }
 
+// Moments of one wait at which an interrupt may come: after a look, around the mark as blocked, in
+// the queue, before the sleep and in it, and some to spare.
+constexpr unsigned kMoments = 12;
+
+// An interrupt makes the condition true and wakes all.
+TEST(WaitQueue, AWakeUpFromAnInterruptIsSeenWheneverItComes) {
+  for (unsigned moment = 1; moment <= kMoments; ++moment) {
+    struct Event {
+      WaitQueue queue;
+      std::atomic<bool> happened = false;
+    } event;
+    fake::interrupt_at(
+        moment,
+        [](void* context) {
+          auto* that = static_cast<Event*>(context);
+          that->happened.store(true, std::memory_order_relaxed);
+          that->queue.wake_all();
+        },
+        &event);
+    EXPECT_TRUE(is_woken_up(event.queue, [&] {
+      const bool seen = event.happened.load();
+      fake::may_be_interrupted();
+      return seen;
+    })) << moment;
+  }
+  fake::interrupt_at(0, nullptr, nullptr);
+}
+
 // An interrupt wakes all, for a reason that is not this waiter's; later, the right one comes.
 TEST(WaitQueue, WakeUpsForAnotherReasonBeforeTheSleepLoseNone) {
-  WaitQueue queue;
-  std::atomic<bool> condition = false;
-  std::atomic<unsigned> looks = 0;
-  fake::interrupt_while_blocking(
-      [](void* context) { static_cast<WaitQueue*>(context)->wake_all(); }, &queue);
-  const std::uint64_t blocks = fake::times_blocked();
-  std::thread waker([&] {
-    // The second look is made in the queue; then, most likely, it sleeps.
-    while (looks.load() < 2) {
-      std::this_thread::yield();
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    condition.store(true);
-    queue.wake_all();
-  });
-  EXPECT_TRUE(is_woken_up(queue, [&] {
-    looks.fetch_add(1);
-    return condition.load();
-  }));
-  fake::interrupt_while_blocking(nullptr, nullptr);
-  waker.join();
-  EXPECT_GE(fake::times_blocked(), blocks + 1);
+  for (unsigned moment = 1; moment <= kMoments; ++moment) {
+    WaitQueue queue;
+    std::atomic<bool> condition = false;
+    std::atomic<unsigned> looks = 0;
+    fake::interrupt_at(
+        moment, [](void* context) { static_cast<WaitQueue*>(context)->wake_all(); }, &queue);
+    const std::uint64_t blocks = fake::times_blocked();
+    std::thread waker([&] {
+      // The second look is made in the queue; then, most likely, it sleeps.
+      while (looks.load() < 2) {
+        std::this_thread::yield();
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      condition.store(true);
+      queue.wake_all();
+    });
+    EXPECT_TRUE(is_woken_up(queue, [&] {
+      looks.fetch_add(1);
+      return condition.load();
+    })) << moment;
+    waker.join();
+    EXPECT_GE(fake::times_blocked(), blocks + 1) << moment;
+  }
+  fake::interrupt_at(0, nullptr, nullptr);
 }
 
 // Wake-ups at any moment, of which only one in a round means something.

@@ -1,5 +1,6 @@
 #include "tests/host/fake/cpu.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -39,6 +40,14 @@ class CpuIndex {
 
 thread_local CpuIndex this_thread_index;
 thread_local bool interrupts_off = false;
+
+struct ComingInterrupt {
+  unsigned moments = 0;  // until it comes; 0: none is to come
+  void (*function)(void* context) = nullptr;
+  void* context = nullptr;
+};
+thread_local ComingInterrupt coming_interrupt;
+
 std::atomic<std::uint64_t> clock_offset_ns = 0;
 std::atomic<std::int64_t> realtime_offset_ns = 0;
 
@@ -48,6 +57,23 @@ namespace fake {
 
 void advance_clock_ns(std::uint64_t nanoseconds) { clock_offset_ns.fetch_add(nanoseconds); }
 bool interrupts_are_off() { return interrupts_off; }
+
+void interrupt_at(unsigned nth, void (*interrupt)(void* context), void* context) {
+  coming_interrupt = {.moments = nth, .function = interrupt, .context = context};
+}
+
+bool may_be_interrupted() {
+  if (coming_interrupt.moments == 0 || --coming_interrupt.moments != 0) {
+    return false;
+  }
+  coming_interrupt.function(coming_interrupt.context);
+  return true;
+}
+
+bool may_be_interrupted_asleep() {
+  coming_interrupt.moments = std::min(coming_interrupt.moments, 1U);
+  return may_be_interrupted();
+}
 
 }  // namespace fake
 
@@ -61,7 +87,13 @@ std::uint64_t irq_save() {
   return was_off ? 1 : 0;
 }
 
-void irq_restore(std::uint64_t state) { interrupts_off = state != 0; }
+void irq_restore(std::uint64_t state) {
+  const bool turns_on = interrupts_off && state == 0;
+  interrupts_off = state != 0;
+  if (turns_on) {
+    fake::may_be_interrupted();
+  }
+}
 
 void cpu_relax() { std::this_thread::yield(); }
 

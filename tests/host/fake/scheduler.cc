@@ -8,6 +8,7 @@
 #include "lib/cpu_port.h"
 #include "lib/panic.h"
 #include "lib/spinlock.h"
+#include "tests/host/fake/cpu.h"
 
 namespace holstein {
 namespace {
@@ -21,19 +22,11 @@ struct FakeThread {
   bool fatal_signal = false;
   std::uint64_t blocks = 0;
   HeldSleepingLocks held_locks;
-  void (*interrupt)(void* context) = nullptr;
-  void* interrupt_context = nullptr;
 };
 
 thread_local FakeThread this_thread;
 
 FakeThread& fake_of(Thread* thread) { return *reinterpret_cast<FakeThread*>(thread); }
-
-void be_interrupted() {
-  if (this_thread.interrupt != nullptr) {
-    this_thread.interrupt(this_thread.interrupt_context);
-  }
-}
 
 }  // namespace
 
@@ -54,11 +47,6 @@ void signal_taken() {
   this_thread.fatal_signal = false;
 }
 
-void interrupt_while_blocking(void (*interrupt)(void* context), void* context) {
-  this_thread.interrupt = interrupt;
-  this_thread.interrupt_context = context;
-}
-
 std::uint64_t times_blocked() { return this_thread.blocks; }
 
 }  // namespace fake
@@ -68,12 +56,12 @@ namespace port {
 Thread* current_thread() { return reinterpret_cast<Thread*>(&this_thread); }
 
 void prepare_to_block(Sleep) {
-  be_interrupted();
+  fake::may_be_interrupted();
   {
     const std::lock_guard guard(this_thread.mutex);
     this_thread.blocked = true;
   }
-  be_interrupted();
+  fake::may_be_interrupted();
 }
 
 void cancel_block() {
@@ -83,9 +71,16 @@ void cancel_block() {
 
 void block(std::uint64_t deadline_ns) {
   HOLSTEIN_ASSERT(spinlocks_held() == 0);
+  fake::may_be_interrupted();
   std::unique_lock guard(this_thread.mutex);
   ++this_thread.blocks;
   while (this_thread.blocked) {
+    guard.unlock();
+    const bool was_interrupted = fake::may_be_interrupted_asleep();
+    guard.lock();
+    if (was_interrupted) {
+      continue;
+    }
     if (deadline_ns == kNoDeadline) {
       this_thread.changed.wait(guard);
       continue;

@@ -13,9 +13,6 @@ namespace holstein::fake {
 void send_signal(Thread* thread, bool fatal);
 // Forgets the calling thread's signals.
 void signal_taken();
-// Calls `interrupt` before and after the calling thread is marked as blocked, as an interrupt
-// handler might run there; null ends it.
-void interrupt_while_blocking(void (*interrupt)(void* context), void* context);
 // How often the calling thread called block().
 std::uint64_t times_blocked();
 
