@@ -1,5 +1,5 @@
 // Committed memory: which mappings are promised, and what the overcommit mode refuses. (Strict mode
-// needs a machine of its own: //tests/boot:overcommit_test.)
+// needs a machine of its own: //tests/boot:vm_soak_test.)
 #include <errno.h>
 #include <gtest/gtest.h>
 #include <string.h>
