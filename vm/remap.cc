@@ -65,7 +65,7 @@ Result<VirtAddr> AddressSpace::remap(VirtAddr old_start, std::uint64_t old_bytes
     return fail(Errno::kEINVAL);
   }
   const std::uint64_t start = old_start.value();
-  const std::uint64_t old_size = align_up(old_bytes, kPageSize);
+  std::uint64_t old_size = align_up(old_bytes, kPageSize);
   const std::uint64_t new_size = align_up(new_bytes, kPageSize);
   WriteGuard guard(lock_);
   if ((flags & kFixed) != 0) {
@@ -86,19 +86,23 @@ Result<VirtAddr> AddressSpace::remap(VirtAddr old_start, std::uint64_t old_bytes
   if (old_size == 0 && (!region->is_shared() || (flags & kMayMove) == 0)) {
     return fail(Errno::kEINVAL);
   }
-  if (old_size > region->end - start) {
+  if (new_size < old_size && old_size > kUserLimit - start) {
+    return fail(Errno::kEINVAL);
+  }
+  // What is cut off may lie in other regions, or in none.
+  const bool stays = (flags & (kFixed | kDontUnmap)) == 0;
+  if (stays && new_size <= old_size) {
+    if (new_size < old_size) {
+      TRY(unmap_locked(start + new_size, start + old_size));
+    }
+    return old_start;
+  }
+  if (std::min(old_size, new_size) > region->end - start) {
     return fail(Errno::kEFAULT);
   }
   if (region->cache &&
       region->cache_page_at(start) > (INT64_MAX >> kPageShift) - (new_size >> kPageShift)) {
     return fail(Errno::kEINVAL);
-  }
-  const bool stays = (flags & (kFixed | kDontUnmap)) == 0;
-  if (stays && new_size <= old_size && old_size != 0) {
-    if (new_size < old_size) {
-      TRY(unmap_locked(start + new_size, start + old_size));
-    }
-    return old_start;
   }
   Region added;
   describe_part(added, *region, start, start, new_size);
@@ -132,6 +136,10 @@ Result<VirtAddr> AddressSpace::remap(VirtAddr old_start, std::uint64_t old_bytes
   std::uint64_t target = wanted_start.value();
   if ((flags & kFixed) != 0) {
     TRY(unmap_locked(target, target + new_size));
+    if (new_size < old_size) {
+      TRY(unmap_locked(start + new_size, start + old_size));
+      old_size = new_size;
+    }
     region = regions_->find(old_start);
   } else {
     MapRequest request;

@@ -57,6 +57,34 @@ TEST(Mremap, ShrinksAndUnmapsTheRest) {
   EXPECT_EQ(fault_of([&] { read_byte(memory.page(1)); }).code, SEGV_MAPERR);
 }
 
+TEST(Mremap, WhatAShrinkCutsOffMayLieInOtherRegionsOrInNone) {
+  for (const bool moves : {false, true}) {
+    Mapping memory(16 * kPage);
+    Reservation elsewhere(2 * kPage, kPage);
+    fill(memory.data(), memory.size(), 1);
+    ASSERT_EQ(mprotect(memory.page(4), 4 * kPage, PROT_READ), 0);
+    ASSERT_EQ(munmap(memory.page(8), 4 * kPage), 0);
+    unsigned char* to = moves ? elsewhere.data() : memory.data();
+    EXPECT_EQ(mremap(memory.data(), 14 * kPage, 2 * kPage,
+                     moves ? MREMAP_MAYMOVE | MREMAP_FIXED : 0, elsewhere.data()),
+              to);
+    EXPECT_TRUE(is_filled(to, 2 * kPage, 1));
+    for (const std::size_t gone : {2, 4, 7, 12, 13}) {
+      EXPECT_EQ(fault_of([&] { read_byte(memory.page(gone)); }).code, SEGV_MAPERR) << gone;
+    }
+    EXPECT_EQ(read_byte(memory.page(14)), memory[14 * kPage]);
+  }
+  // Where nothing is to be done, nobody looks what there is.
+  Mapping memory(4 * kPage);
+  ASSERT_EQ(mprotect(memory.page(1), kPage, PROT_NONE), 0);
+  ASSERT_EQ(munmap(memory.page(2), kPage), 0);
+  EXPECT_EQ(mremap(memory.data(), 4 * kPage, 4 * kPage, 0), memory.data());
+  EXPECT_EQ(mremap(memory.data(), 4 * kPage, 5 * kPage, MREMAP_MAYMOVE), MAP_FAILED);
+  EXPECT_EQ(errno, EFAULT);
+  EXPECT_EQ(mremap(memory.data(), std::size_t{1} << 47, kPage, 0), MAP_FAILED);
+  EXPECT_EQ(errno, EINVAL);
+}
+
 TEST(Mremap, FixedReplacesWhatWasThere) {
   Mapping memory(2 * kPage);
   Mapping target(4 * kPage);
