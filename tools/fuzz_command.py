@@ -104,6 +104,9 @@ def _fuzz(name: str, program: str, seconds: float, seed: int) -> bool:
                f"-max_total_time={max(1, round(seconds))}", f"-seed={seed}", "-max_len=4096",
                "-len_control=20", "-timeout=20", "-rss_limit_mb=4096", "-print_final_stats=1",
                f"-artifact_prefix={failures}/"]
+    dictionary = state.PROJECT / "fuzz" / "dictionaries" / f"{name}.dict"
+    if dictionary.exists():
+        command.append(f"-dict={dictionary}")
     report: list[str] = []
     artifact = executions = ""
     last, next_line = None, time.monotonic() + _LINE_SECONDS

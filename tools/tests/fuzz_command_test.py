@@ -63,6 +63,13 @@ class FuzzCommandTest(unittest.TestCase):
         self.assertIn("1024 executions, 512 a second, 79 edges, 42 inputs kept", said)
         self.assertIn("2048 executions, nothing found", said)
 
+    def test_a_dictionary_is_used_where_there_is_one(self):
+        asked = 'echo "stat::number_of_executed_units: 1 $*" >&2; case "$*" in *-dict=*) exit 3;; esac'
+        self.assertEqual(self.run_fuzzer(asked, "elf")[0], 0)
+        (self.folder / "fuzz" / "dictionaries").mkdir()
+        (self.folder / "fuzz" / "dictionaries" / "elf.dict").write_text('"ELF"\n')
+        self.assertIn("ended with 3", self.run_fuzzer(asked, "elf")[1])
+
     def test_a_crash_names_the_input_and_how_to_see_it_again(self):
         status, said = self.run_fuzzer(_CRASH, "elf")
         self.assertEqual(status, 1)
