@@ -6,6 +6,7 @@
 #include "kernel/image.h"
 #include "kernel/x86/instructions.h"
 #include "kernel/x86/isolation.h"
+#include "kernel/x86/kernel_tables.h"
 #include "kernel/x86/table_walk.h"
 #include "lib/log.h"
 #include "lib/panic.h"
@@ -116,6 +117,13 @@ void enter_user_with_kernel_root() {
   port::enter_user(registers);
 }
 
+// What nobody should be able to do, for the audit of the live tables to find.
+void map_writable_code() {
+  const auto page = reinterpret_cast<std::uint64_t>(kmalloc_page(kPageSize));
+  HOLSTEIN_ASSERT(page != 0 && paging_protect_page(VirtAddr(page), PAGE_WRITABLE) == 0);
+  x86::kernel_tables_audit();
+}
+
 void assertion() { HOLSTEIN_ASSERT(opaque(1) == 2); }
 
 void smash_stack() {
@@ -195,6 +203,7 @@ constexpr Test kTests[] = {
     {"user_access", touch_user_memory},
     {"user_execute", execute_user_memory},
     {"kernel_root", enter_user_with_kernel_root},  // with page-table isolation
+    {"write_xor_execute", map_writable_code},
     {"assert", assertion},
     {"stack_smash", smash_stack},
     {"invalid_opcode", invalid_opcode},

@@ -29,6 +29,7 @@ _KINDS = {
         "bad_free": ("bad free",),
         "write_text_alias": ("write to", "direct map", "read-only"),
         "write_rodata": ("write to", "kernel constants", "read-only"),
+        "write_xor_execute": ("W^X:", "is mapped writable and executable", "kernel_tables_audit"),
         "non_canonical": ("non_canonical",),
         "divide": ("divide", "divide_by_zero"),
         "copy_heap": ("user copy to", "found heap block of 8192 bytes"),
