@@ -28,11 +28,11 @@ class Access {
 // After each fetch of an argument, in debug builds: with the bytes that were in fact read, and the
 // code that asked for them.
 [[gnu::always_inline]] inline void after_fetch(std::uint64_t from, std::size_t bytes,
-                                               const void* caller) {
+                                               const void* caller, std::size_t before = 0) {
   if constexpr (HOLSTEIN_DEBUG) {
     FetchRecorder* recorder = current_fetch_recorder();
     if (recorder == nullptr) return;
-    const auto found = recorder->record(from, bytes, caller);
+    const auto found = recorder->record(from, bytes, caller, before);
     if (found.has_value()) report_double_fetch(*found);
   }
 }
@@ -152,7 +152,8 @@ RawValue compare_exchange(std::uint64_t at, std::uint64_t expected, std::uint64_
                     : uaccess_compare_exchange_8(at, expected, desired);
 }
 
-[[gnu::noinline]] RawString string_copy_in(char* to, std::uint64_t from, std::size_t limit) {
+[[gnu::noinline]] RawString string_copy_in(char* to, std::uint64_t from, std::size_t limit,
+                                           std::size_t before) {
   const Access access;
   if (from >= kUserLimit) return {.length = 0, .end = StringEnd::kFault};
   if (limit != 0) check_kernel_buffer(to, limit, BufferUse::kWritten);
@@ -160,7 +161,7 @@ RawValue compare_exchange(std::uint64_t at, std::uint64_t expected, std::uint64_
   RawString result = uaccess_string_copy_in(to, from, reach);
   if (result.end == StringEnd::kUnterminated && reach < limit) result.end = StringEnd::kFault;
   after_fetch(from, result.length + (result.end == StringEnd::kTerminated ? 1 : 0),
-              __builtin_return_address(0));
+              __builtin_return_address(0), before);
   return result;
 }
 

@@ -58,8 +58,8 @@ RawValue compare_exchange(std::uint64_t at, std::uint64_t expected, std::uint64_
                           std::size_t bytes);
 
 // A string of at most `limit` bytes, its NUL included; a string that reaches the user limit
-// unterminated is a fault.
-RawString string_copy_in(char* to, std::uint64_t from, std::size_t limit);
+// unterminated is a fault. `before` bytes of the same string, in front of `from`, have been read.
+RawString string_copy_in(char* to, std::uint64_t from, std::size_t limit, std::size_t before = 0);
 RawString string_length(std::uint64_t from, std::size_t limit);
 
 }  // namespace border

@@ -27,11 +27,11 @@ std::uint32_t FetchRecorder::registers_of(std::uint64_t address) const {
 }
 
 std::optional<DoubleFetch> FetchRecorder::record(std::uint64_t address, std::size_t bytes,
-                                                 const void* caller) {
+                                                 const void* caller, std::size_t before) {
   if (bytes == 0) return std::nullopt;
   const std::uint64_t end = address + bytes;
   std::optional<DoubleFetch> found;
-  const std::uint32_t registers = registers_of(address);
+  const std::uint32_t registers = registers_of(address - before);
   const std::size_t used = std::min(fetches_, kCapacity);
   for (std::size_t back = 1; back <= used; ++back) {
     const Range& earlier = ranges_[(next_ + kCapacity - back) % kCapacity];

@@ -3,8 +3,8 @@
 //
 // File data (write(), writev()) is not recorded: two segments may rightly name the same bytes. Nor
 // are two arguments that name the same bytes (rename of a path to itself) one object that is read
-// twice: what a fetch belongs to is told from the registers, the nearest at or below its address,
-// and by next_argument().
+// twice: what a fetch belongs to is told from the registers, the nearest at or below the start of
+// the object, and by next_argument().
 #pragma once
 
 #include <array>
@@ -40,9 +40,11 @@ class FetchRecorder {
   // What is fetched from now on is another argument, wherever it lies.
   void next_argument() { ++argument_; }
 
-  // Remembers that `caller` read [address, address + bytes). Returns the first overlap with an
-  // earlier fetch of this call, the latest of them first.
-  std::optional<DoubleFetch> record(std::uint64_t address, std::size_t bytes, const void* caller);
+  // Remembers that `caller` read [address, address + bytes), of an object that starts `before`
+  // bytes in front of that. Returns the first overlap with an earlier fetch of this call, the
+  // latest of them first.
+  std::optional<DoubleFetch> record(std::uint64_t address, std::size_t bytes, const void* caller,
+                                    std::size_t before = 0);
 
   // Fetches since begin_call(), those forgotten among them.
   std::size_t fetches() const { return fetches_; }

@@ -381,7 +381,7 @@ class [[clang::trivial_abi]] UserString {
   // that. Where it says kUnterminated all of `to` is the string's, and the next part begins behind
   // it.
   [[nodiscard]] RawString copy_in_part(std::span<char> to, std::size_t offset) const {
-    return border::string_copy_in(to.data(), address_ + offset, to.size());
+    return border::string_copy_in(to.data(), address_ + offset, to.size(), offset);
   }
 
  private:

@@ -5,6 +5,7 @@
 #include "kernel/syscalls/handlers.h"
 #include "proc/limits.h"
 #include "proc/signal.h"
+#include "uaccess/fetch_recorder.h"
 
 namespace holstein {
 namespace {
@@ -306,9 +307,11 @@ SystemCallResult sys_pselect6(std::int32_t count, UserInOut<std::uint64_t> read,
     TRY_ASSIGN(mask_argument, mask.get());
   }
   TRY_ASSIGN(const std::uint64_t deadline_ns, deadline_of(timeout));
+  fetch_next_argument();  // the mask may lie anywhere, also in the timeout or in a set
   TemporaryMask temporary;
   TRY(temporary.set(UserIn<SignalMask>::from_value(mask_argument.mask_address),
                     mask_argument.mask_bytes));
+  fetch_next_argument();
   const SystemCallResult result = select_descriptors(count, {read, write, except}, deadline_ns);
   temporary.end(!result && is_interruption(result.error()));
   put_remaining(timeout, deadline_ns);

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <string>
 #include <vector>
 
 #include "tests/guest/memory.h"
@@ -77,6 +78,17 @@ TEST(UserStrings, OfEveryLengthNameWhatTheySay) {
     ++checked;
   }
   EXPECT_GT(checked, 500u);
+}
+
+TEST(UserStrings, OfWhichOneIsTheOthersEndAreTwoArguments) {
+  // A kernel that reads long ones in parts must not take the parts for the same.
+  std::string longer;
+  for (int i = 0; i < 200; ++i) {
+    longer += "./";
+  }
+  longer += "no such file";
+  EXPECT_EQ(call(SYS_rename, longer.c_str(), longer.c_str() + 2), -ENOENT);
+  EXPECT_EQ(call(SYS_rename, longer.c_str() + 2, longer.c_str()), -ENOENT);
 }
 
 TEST(UserStrings, AcrossTwoPagesOfWhichTheSecondWasNeverTouched) {
@@ -281,6 +293,15 @@ TEST(RarePointers, OfARobustListThatNeverEndsAreFollowedOnlySoFar) {
     head = {&ring[0], 0, nullptr};
     REQUIRE(call(SYS_set_robust_list, &head, 24) == 0);
   }));
+}
+
+TEST(RarePointers, InsideAnArgumentMayNameWhatAnotherDoes) {
+  static std::uint64_t set[1];
+  static timespec at_once;
+  const std::uint64_t in_set[2] = {reinterpret_cast<std::uint64_t>(set), sizeof(set)};
+  EXPECT_EQ(call(SYS_pselect6, 1, set, nullptr, nullptr, &at_once, in_set), 0);
+  const std::uint64_t in_time[2] = {reinterpret_cast<std::uint64_t>(&at_once), sizeof(set)};
+  EXPECT_EQ(call(SYS_pselect6, 1, set, nullptr, nullptr, &at_once, in_time), 0);
 }
 
 TEST(RarePointers, OfAnAddressToWaitOnAreChecked) {

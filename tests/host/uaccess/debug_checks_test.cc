@@ -58,6 +58,13 @@ TEST(FetchRecorder, TwoArgumentsMayNameTheSameBytes) {
   recorder.begin_call({0x20000, 1, 1});
   EXPECT_FALSE(recorder.record(0x10000, 8, caller(6)).has_value());
   EXPECT_TRUE(recorder.record(0x10000, 8, caller(7)).has_value());
+  // Two strings of which one is the other's end, each read in two parts.
+  recorder.begin_call({0x30000, 0x30001});
+  EXPECT_FALSE(recorder.record(0x30000, 128, caller(11)).has_value());
+  EXPECT_FALSE(recorder.record(0x30080, 400, caller(12), 128).has_value());
+  EXPECT_FALSE(recorder.record(0x30001, 128, caller(13)).has_value());
+  EXPECT_FALSE(recorder.record(0x30081, 399, caller(14), 128).has_value());
+  EXPECT_TRUE(recorder.record(0x30080, 1, caller(15), 128).has_value());
   recorder.begin_call();
   EXPECT_FALSE(recorder.record(0x20000, 8, caller(8)).has_value());
   recorder.next_argument();
