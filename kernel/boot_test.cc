@@ -3,6 +3,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "kernel/boot.h"
 #include "kernel/image.h"
 #include "kernel/x86/instructions.h"
 #include "kernel/x86/isolation.h"
@@ -119,8 +120,9 @@ void enter_user_with_kernel_root() {
 
 // What nobody should be able to do, for the audit of the live tables to find.
 void map_writable_code() {
-  const auto page = reinterpret_cast<std::uint64_t>(kmalloc_page(kPageSize));
-  HOLSTEIN_ASSERT(page != 0 && paging_protect_page(VirtAddr(page), PAGE_WRITABLE) == 0);
+  constexpr std::uint64_t kBeyondWhatIsUsed = 1ULL << 30;
+  const VirtAddr page(boot_info().heap_base_virtual + kBeyondWhatIsUsed);
+  HOLSTEIN_ASSERT(paging_map_page(page, frame_alloc(), PAGE_WRITABLE) == 0);
   x86::kernel_tables_audit();
 }
 

@@ -1,8 +1,8 @@
 // Does the virtual memory behave like a map from (process, address) to byte, whatever is done to
 // it? Every third program runs with page-table isolation. The walker goes through the space that a
 // step changed after each step, and through all of them, counting references, after each 50th.
-// MODEL_STEPS, MODEL_SEED and MODEL_WALK in the environment change how much is run, where it starts,
-// and the 50.
+// MODEL_STEPS, MODEL_SEED and MODEL_WALK in the environment change how much is run, where it
+// starts, and the 50.
 #include <gtest/gtest.h>
 
 #include <cstdio>
