@@ -290,7 +290,8 @@ Result<void> RegionMap::replace(std::uint64_t start, std::uint64_t end, const Re
 }
 
 Result<void> RegionMap::remove(std::uint64_t start, std::uint64_t end) {
-  if (is_free(start, end)) {
+  // An empty range may lie in the middle of a region, which is not to be cut there.
+  if (start == end || is_free(start, end)) {
     return {};
   }
   TRY(split_at_edges(start, end));

@@ -128,7 +128,8 @@ class RegionMap : public RefCounted<RegionMap> {
   // Takes [start, end), which may be empty, out, and puts a copy of `region` in, as insert() does;
   // the place of `region` is free then. Both or neither: ENOMEM changes nothing.
   [[nodiscard]] Result<void> replace(std::uint64_t start, std::uint64_t end, const Region& region);
-  // Takes [start, end) out, splitting regions at its edges. ENOMEM changes nothing.
+  // Takes [start, end), which may be empty, out, splitting regions at its edges. ENOMEM changes
+  // nothing.
   [[nodiscard]] Result<void> remove(std::uint64_t start, std::uint64_t end);
   // Splits at the edges of [start, end), calls `change(context, region)` for each region inside,
   // then merges. ENOMEM changes nothing.

@@ -111,6 +111,21 @@ TEST(Mremap, DontUnmapLeavesAnEmptyRegionBehind) {
   munmap(reinterpret_cast<void*>(moved), 2 * kPage);
 }
 
+TEST(Mremap, DontUnmapOfTheMiddleLeavesOneRegion) {
+  Mapping memory(6 * kPage);
+  Mapping target(6 * kPage);
+  fill(memory.data(), memory.size(), 1);
+  const long moved = remap(memory.page(2), 2 * kPage, 2 * kPage, MREMAP_MAYMOVE | MREMAP_DONTUNMAP);
+  ASSERT_GT(moved, 0);
+  EXPECT_TRUE(is_all(memory.page(2), 2 * kPage, 0));
+  // A move takes what is one region only.
+  EXPECT_EQ(
+      remap(memory.data(), 6 * kPage, 6 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, target.data()),
+      to_register(target.data()));
+  EXPECT_TRUE(is_all(target.page(2), 2 * kPage, 0));
+  munmap(reinterpret_cast<void*>(moved), 2 * kPage);
+}
+
 TEST(Mremap, OfNothingDuplicatesASharedMappingAndRefusesAPrivateOne) {
   Mapping shared(2 * kPage, kReadWrite, MAP_SHARED | MAP_ANONYMOUS);
   const long twin = remap(shared.data(), 0, 2 * kPage, MREMAP_MAYMOVE);

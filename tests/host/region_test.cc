@@ -174,6 +174,19 @@ TEST_F(RegionTest, AFailedChangeChangesNothing) {
   });
 }
 
+TEST_F(RegionTest, TakingNothingOutOfTheMiddleOfARegionLeavesItWhole) {
+  Model model(kPages);
+  RefPtr<RegionMap> map = RegionMap::create().value();
+  ASSERT_TRUE(map->insert(region_of(8, 40, 1)).has_value());
+  std::fill(model.begin() + 8, model.begin() + 40, 1U);
+  ASSERT_TRUE(map->remove(address(20), address(20)).has_value());
+  compare(*map, model);
+  // As mremap with MREMAP_DONTUNMAP does it.
+  ASSERT_TRUE(map->replace(address(20), address(20), region_of(50, 55, 1)).has_value());
+  std::fill(model.begin() + 50, model.begin() + 55, 1U);
+  compare(*map, model);
+}
+
 TEST_F(RegionTest, NothingIsPlacedInTheGuardGapBelowAStack) {
   RefPtr<RegionMap> map = RegionMap::create().value();
   Region stack;

@@ -169,6 +169,38 @@ TEST_F(TableMoveTest, DontUnmapLeavesTheOldPlaceEmpty) {
   EXPECT_EQ(space->stats().resident_anonymous_pages, 600U);
 }
 
+TEST_F(TableMoveTest, DontUnmapOfTheMiddleLeavesOneRegion) {
+  RefPtr<AddressSpace> space = filled(600);
+  ASSERT_TRUE(move(*space, kBase + 100 * kPageSize, 300 * kPageSize, kElsewhere,
+                   kMayMove | kFixed | kDontUnmap)
+                  .has_value());
+  EXPECT_TRUE(validate_all_address_spaces());
+  EXPECT_EQ(read(*space, kBase + 100 * kPageSize), 0);
+  EXPECT_EQ(space->stats().resident_anonymous_pages, 600U);
+}
+
+TEST_F(TableMoveTest, WhatAShrinkCutsOffMayLieInOtherRegions) {
+  constexpr VirtAddr kTarget(kBase + 64 * kMebibyte);
+  for (const bool moves : {false, true}) {
+    RefPtr<AddressSpace> space = space_with(kMebibyte);
+    space->activate();
+    write(*space, kBase + kPageSize, 7);
+    write(*space, kBase + 5 * kPageSize, 8);
+    ASSERT_TRUE(space->protect(VirtAddr(kBase + 4 * kPageSize), kPageSize, kProtRead).has_value());
+    ASSERT_TRUE(space->unmap(VirtAddr(kBase + 6 * kPageSize), kPageSize).has_value());
+    const Result<VirtAddr> moved =
+        space->remap(VirtAddr(kBase), 8 * kPageSize, 2 * kPageSize, moves ? 3 : 0, kTarget);
+    ASSERT_TRUE(moved.has_value());
+    EXPECT_EQ(*moved, moves ? kTarget : VirtAddr(kBase));
+    EXPECT_EQ(read(*space, moved->value() + kPageSize), 7);
+    EXPECT_EQ(space->handle_fault(VirtAddr(kBase + 5 * kPageSize), FaultAccess::kRead),
+              FaultOutcome::kNotMapped);
+    EXPECT_EQ(read(*space, kBase + 8 * kPageSize), 0);
+    EXPECT_TRUE(validate_all_address_spaces());
+    paging_switch_directory(kernel_root_);
+  }
+}
+
 TEST_F(TableMoveTest, EveryAllocationMayFailAndChangesNothing) {
   for (const std::uint64_t to : {kElsewhere, kElsewhere + 5 * kPageSize}) {
     RefPtr<AddressSpace> parent = filled(1100);
