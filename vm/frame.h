@@ -3,7 +3,7 @@
 // Descriptor invariants, checked by validate_frames() (vm/frame_check.cc):
 //   F1. A frame of kind kFree has refs == 0 and lies in exactly one free block of the buddy
 //       allocator or in exactly one per-CPU cache.
-//   F2. A frame of any other kind but kReserved has refs >= 1 or is the immortal zero frame.
+//   F2. A frame of any other kind but kReserved has refs >= 1.
 //   F3. total = free + reserved + used by kind, at any time.
 // DESIGN.md's I1 and I2 speak of `refs`; they are kept by vm/paging.cc and checked by
 // validate_address_space() (vm/walker.cc).

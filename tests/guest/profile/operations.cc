@@ -81,23 +81,37 @@ void fault(int count) {
   holstein_profile_end();
 }
 
+// Shares the memory of this process until it goes.
+class SharingChild {
+ public:
+  SharingChild() {
+    expect(pipe(ends_) == 0, "pipe");
+    child_ = fork();
+    if (child_ == 0) {
+      char byte;
+      close(ends_[1]);
+      _exit(read(ends_[0], &byte, 1) == 0 ? 0 : 1);
+    }
+  }
+  ~SharingChild() {
+    close(ends_[0]);
+    close(ends_[1]);
+    wait_for(child_);
+  }
+
+ private:
+  int ends_[2];
+  pid_t child_;
+};
+
 // Writes to pages that a child shares.
 void write_fault(int count) {
   char* const pages = map_pages(count);
   write_each_page(pages, count);
-  int ends[2];
-  expect(pipe(ends) == 0, "pipe");
-  const pid_t child = fork();
-  if (child == 0) {
-    char byte;
-    close(ends[1]);
-    _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);
-  }
+  const SharingChild child;
   holstein_profile_begin();
   write_each_page(pages, count);
   holstein_profile_end();
-  close(ends[1]);
-  wait_for(child);
 }
 
 // The first write after each fork, each in a new place of 1 GiB.
@@ -110,20 +124,10 @@ void write_after_fork(int count, int advice) {
   char* const memory = static_cast<char*>(mapped);
   write_each_page(memory, kBytes / kPageBytes);
   for (int i = 0; i < count; ++i) {
-    int ends[2];
-    expect(pipe(ends) == 0, "pipe");
-    const pid_t child = fork();
-    if (child == 0) {
-      char byte;
-      close(ends[1]);
-      _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);
-    }
+    const SharingChild child;
     holstein_profile_begin();
     *const_cast<volatile char*>(memory + i * kBytes / count) = 1;
     holstein_profile_end();
-    close(ends[0]);
-    close(ends[1]);
-    wait_for(child);
   }
 }
 void first_write(int count) { write_after_fork(count, MADV_HUGEPAGE); }
