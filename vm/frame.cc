@@ -19,6 +19,7 @@ constinit Frame* frame_table = nullptr;
 constinit std::uint64_t frame_count = 0;
 constinit PhysAddr zero_frame;
 constinit PhysAddr zero_table;
+constinit bool frame_counts_can_reach_limit = true;
 
 namespace {
 

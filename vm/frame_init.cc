@@ -114,6 +114,7 @@ Result<void> frames_init(const FirmwareMemory& map, std::uint64_t direct_map_end
   zero_frame = PhysAddr();
   zero_table = PhysAddr();
   frame_totals = {};
+  frame_counts_can_reach_limit = true;
   buddy_init();
   frame_caches_reset();
 
@@ -148,6 +149,9 @@ Result<void> frames_init(const FirmwareMemory& map, std::uint64_t direct_map_end
       frame_totals.reserved_frames += frames;
     }
   }
+  constexpr std::uint64_t kBytesPerReference = 8;
+  frame_counts_can_reach_limit =
+      frame_get_total_memory() / kBytesPerReference > kMaxFrameReferences;
 
   zero_frame = frame_alloc();
   if (zero_frame.is_null()) {

@@ -16,10 +16,17 @@ enum class Contents : std::uint8_t {
   kMixed,      // of a page directory: tables and huge pages
 };
 
+// If each count has to be compared with its limit: see frame_counts_can_reach_limit.
+enum class Limit : bool { kOutOfReach, kChecked };
+
 // Counts one owner more. False, with nothing changed: the count is at its limit.
-template <class Count>
+template <Limit kLimit, class Count>
 [[gnu::always_inline]] inline bool add_owner(Count&& count) {
   static_assert(kMaxFrameReferences == INT32_MAX);
+  if constexpr (kLimit == Limit::kOutOfReach) {
+    count.fetch_add(1, std::memory_order_relaxed);
+    return true;
+  }
   if (static_cast<std::int32_t>(count.fetch_add(1, std::memory_order_relaxed) + 1) < 0)
       [[unlikely]] {
     count.fetch_sub(1, std::memory_order_relaxed);
@@ -60,7 +67,7 @@ template <Contents kContents, Shape kShape>
 // A plain store does for `from`: nothing can be written through a shared table, so the hardware
 // sets no dirty bit meanwhile; an accessed bit set by another CPU at this very moment is lost,
 // which nobody misses.
-template <Contents kContents, bool kIsWritable, Shape kShape>
+template <Limit kLimit, Contents kContents, bool kIsWritable, Shape kShape>
 [[gnu::always_inline]] inline bool share_entry(Entry& from, Entry& to, std::uint64_t frames) {
   Entry entry = from;
   if constexpr (kIsWritable) {
@@ -71,17 +78,19 @@ template <Contents kContents, bool kIsWritable, Shape kShape>
   Frame& frame = target_of<kContents, kShape>(entry, frames);
   const bool is_huge =
       kContents == Contents::kHugePages || (kContents == Contents::kMixed && entry.is_huge());
-  return is_huge ? add_owner(std::atomic_ref(frame.huge.owners)) : add_owner(frame.refs);
+  return is_huge ? add_owner<kLimit>(std::atomic_ref(frame.huge.owners))
+                 : add_owner<kLimit>(frame.refs);
 }
 
 // Shares one line. False: a count is at its limit; what was not shared is empty in `to`.
-template <Contents kContents, bool kIsWritable, Shape kShape>
+template <Limit kLimit, Contents kContents, bool kIsWritable, Shape kShape>
 [[gnu::always_inline]] inline bool share_line(Entry* from, Entry* to, std::uint64_t frames) {
 #pragma clang loop unroll(full)
   for (unsigned i = 0; i < kEntriesPerLine; ++i) {
     if (kShape == Shape::kAny && !from[i].is_present()) {
       to[i] = Entry();
-    } else if (!share_entry<kContents, kIsWritable, kShape>(from[i], to[i], frames)) [[unlikely]] {
+    } else if (!share_entry<kLimit, kContents, kIsWritable, kShape>(from[i], to[i], frames))
+        [[unlikely]] {
       for (unsigned rest = i; rest < kEntriesPerLine; ++rest) {
         to[rest] = Entry();
       }
@@ -96,7 +105,7 @@ enum class Mostly : std::uint8_t { kTables, kHugePages };
 
 // Shares one line of such a page directory. Most lines have only what there is more of, and to find
 // that out costs less than to ask each entry while it is shared.
-template <Mostly kMostly, bool kIsWritable, Shape kShape>
+template <Limit kLimit, Mostly kMostly, bool kIsWritable, Shape kShape>
 [[gnu::always_inline]] inline bool share_mixed_line(Entry* from, Entry* to, std::uint64_t frames) {
   std::uint64_t any = 0;
   std::uint64_t all = ~std::uint64_t{0};
@@ -108,20 +117,22 @@ template <Mostly kMostly, bool kIsWritable, Shape kShape>
   // Marks say too much: most lines of a part that may have W have none.
   if constexpr (kIsWritable) {
     if ((any & PAGE_WRITABLE) == 0) {
-      return share_mixed_line<kMostly, false, kShape>(from, to, frames);
+      return share_mixed_line<kLimit, kMostly, false, kShape>(from, to, frames);
     }
   }
   if constexpr (kMostly == Mostly::kHugePages) {
     constexpr std::uint64_t kHugeAndPresent = PAGE_HUGE | PAGE_PRESENT;
     if ((all & kHugeAndPresent) == kHugeAndPresent) {
       return Entry(all).is_no_execute()
-                 ? share_line<Contents::kHugePages, kIsWritable, Shape::kPlain>(from, to, frames)
-                 : share_line<Contents::kHugePages, kIsWritable, Shape::kFull>(from, to, frames);
+                 ? share_line<kLimit, Contents::kHugePages, kIsWritable, Shape::kPlain>(from, to,
+                                                                                        frames)
+                 : share_line<kLimit, Contents::kHugePages, kIsWritable, Shape::kFull>(from, to,
+                                                                                       frames);
     }
   } else if ((any & PAGE_HUGE) == 0) {
-    return share_line<Contents::kTables, kIsWritable, kShape>(from, to, frames);
+    return share_line<kLimit, Contents::kTables, kIsWritable, kShape>(from, to, frames);
   }
-  return share_line<Contents::kMixed, kIsWritable, kShape>(from, to, frames);
+  return share_line<kLimit, Contents::kMixed, kIsWritable, kShape>(from, to, frames);
 }
 
 // A copy in the making.
@@ -133,7 +144,7 @@ struct Copy {
 
 // Shares the lines in `lines`. False: a count is at its limit. These loops are what a first write
 // after a fork costs: at most 512 entries for each level.
-template <Contents kContents, bool kIsWritable, Shape kShape, Mostly kMostly>
+template <Limit kLimit, Contents kContents, bool kIsWritable, Shape kShape, Mostly kMostly>
 bool share_lines(Copy& copy, std::uint64_t lines) {
   const auto frames = reinterpret_cast<std::uint64_t>(frame_table);
   while (lines != 0) {
@@ -148,9 +159,11 @@ bool share_lines(Copy& copy, std::uint64_t lines) {
     for (; from != end; from += kEntriesPerLine) {
       bool is_shared = false;
       if constexpr (kContents == Contents::kMixed) {
-        is_shared = share_mixed_line<kMostly, kIsWritable, kShape>(from, from + distance, frames);
+        is_shared =
+            share_mixed_line<kLimit, kMostly, kIsWritable, kShape>(from, from + distance, frames);
       } else {
-        is_shared = share_line<kContents, kIsWritable, kShape>(from, from + distance, frames);
+        is_shared =
+            share_line<kLimit, kContents, kIsWritable, kShape>(from, from + distance, frames);
       }
       if (!is_shared) [[unlikely]] {
         // The lines from the next one on hold nothing.
@@ -171,15 +184,17 @@ struct LineMarks {
 };
 
 // The same for lines of all kinds.
-template <Contents kContents, Mostly kMostly = Mostly::kTables>
+template <Limit kLimit, Contents kContents, Mostly kMostly = Mostly::kTables>
 bool share_lines(Copy& copy, std::uint64_t lines, LineMarks marks) {
   const std::uint64_t full = lines & marks.full;
   const std::uint64_t rest = lines & ~marks.full;
-  return share_lines<kContents, true, Shape::kFull, kMostly>(copy, full & marks.writable) &&
-         share_lines<kContents, false, Shape::kFull, kMostly>(copy, full & ~marks.writable) &&
-         (rest == 0 ||
-          (share_lines<kContents, true, Shape::kAny, kMostly>(copy, rest & marks.writable) &&
-           share_lines<kContents, false, Shape::kAny, kMostly>(copy, rest & ~marks.writable)));
+  return share_lines<kLimit, kContents, true, Shape::kFull, kMostly>(copy, full & marks.writable) &&
+         share_lines<kLimit, kContents, false, Shape::kFull, kMostly>(copy,
+                                                                      full & ~marks.writable) &&
+         (rest == 0 || (share_lines<kLimit, kContents, true, Shape::kAny, kMostly>(
+                            copy, rest & marks.writable) &&
+                        share_lines<kLimit, kContents, false, Shape::kAny, kMostly>(
+                            copy, rest & ~marks.writable)));
 }
 
 // share_entry() for a special entry of a page table.
@@ -216,7 +231,8 @@ bool share_special_lines(Copy& copy, std::uint64_t lines, std::uint64_t* special
         *special |= line;
         is_shared = share_special_entry(from, to);
       } else {
-        is_shared = share_entry<Contents::kPages, true, Shape::kAny>(from, to, frames);
+        is_shared =
+            share_entry<Limit::kChecked, Contents::kPages, true, Shape::kAny>(from, to, frames);
       }
       if (!is_shared) [[unlikely]] {
         for (; index < first + kEntriesPerLine; ++index) {
@@ -285,6 +301,7 @@ std::uint64_t full_lines(const Entry* entries, std::uint64_t lines, unsigned lin
 }
 
 // Shares the entries of `table`, of which there are some. False: a count is at its limit.
+template <Limit kLimit>
 bool share_entries(Frame& table, Copy& copy) {
   const std::uint64_t lines = table.table.occupied_lines;
   const unsigned present = table.table.present;
@@ -302,20 +319,20 @@ bool share_entries(Frame& table, Copy& copy) {
   if (table.level > 1) {
     if (table.table.tables == present) {
       table.table.special_parts = 0;
-      return share_lines<Contents::kTables>(copy, lines, marks);
+      return share_lines<kLimit, Contents::kTables>(copy, lines, marks);
     }
     if (table.table.tables == 0) {
-      return share_lines<Contents::kHugePages>(copy, lines, marks);
+      return share_lines<kLimit, Contents::kHugePages>(copy, lines, marks);
     }
-    if (!share_lines<Contents::kTables>(copy, lines & ~special, marks)) {
+    if (!share_lines<kLimit, Contents::kTables>(copy, lines & ~special, marks)) {
       return false;
     }
     if (table.table.tables > present / 2) {
-      return share_lines<Contents::kMixed>(copy, special, marks);
+      return share_lines<kLimit, Contents::kMixed>(copy, special, marks);
     }
-    return share_lines<Contents::kMixed, Mostly::kHugePages>(copy, special, marks);
+    return share_lines<kLimit, Contents::kMixed, Mostly::kHugePages>(copy, special, marks);
   }
-  if (!share_lines<Contents::kPages>(copy, lines & ~special, marks)) {
+  if (!share_lines<kLimit, Contents::kPages>(copy, lines & ~special, marks)) {
     return false;
   }
   if (special != 0) {
@@ -333,7 +350,10 @@ bool share_entries(Frame& table, Copy& copy) {
 Result<void> copy_table(PhysAddr source, PhysAddr copy) {
   Frame& frame = frame_of(source);
   Copy state = {.from = table_entries(source), .to = table_entries(copy), .done = 0};
-  if (!share_entries(frame, state)) [[unlikely]] {
+  const bool is_shared = frame_counts_can_reach_limit
+                             ? share_entries<Limit::kChecked>(frame, state)
+                             : share_entries<Limit::kOutOfReach>(frame, state);
+  if (!is_shared) [[unlikely]] {
     for (std::uint64_t lines = state.done; lines != 0; lines &= lines - 1) {
       const Entry* const line = state.to + std::countr_zero(lines) * int{kEntriesPerLine};
       for (unsigned i = 0; i < kEntriesPerLine; ++i) {

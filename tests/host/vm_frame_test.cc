@@ -107,6 +107,17 @@ TEST(FrameTest, ReferenceCountRefusesBeforeItWraps) {
   frame_free(frame);
 }
 
+TEST(FrameTest, CountsCanReachTheirLimitOnlyWhereMemoryHoldsSoManyReferences) {
+  {
+    const fake::Arena arena;
+    EXPECT_FALSE(frame_counts_can_reach_limit);
+  }
+  for (const std::uint64_t gibibytes : {15, 17}) {
+    const fake::Arena arena(gibibytes << 10);
+    EXPECT_EQ(frame_counts_can_reach_limit, gibibytes == 17);
+  }
+}
+
 TEST(FrameTest, ClearAndCopyTouchTheWholeFrameAndNothingElse) {
   Arena arena;
   const PhysAddr run = frame_alloc_contiguous(3, 1);

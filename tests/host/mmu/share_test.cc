@@ -177,6 +177,7 @@ TEST_F(ShareTest, AReferenceCountAtItsLimitRefusesTheForkAndChangesNothing) {
 }
 
 TEST_F(ShareTest, AReferenceCountAtItsLimitInTheMiddleOfACopiedTableLeavesNothingBehind) {
+  frame_counts_can_reach_limit = true;
   RefPtr<AddressSpace> parent = space_with(kMebibyte);
   parent->activate();
   for (std::uint64_t page = 0; page < 8; ++page) {

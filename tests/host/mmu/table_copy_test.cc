@@ -50,7 +50,14 @@ class TableCopyTest : public MmuTest {
   }
 };
 
-TEST_F(TableCopyTest, WhatWasWrittenSinceTheLastCopyIsProtectedByTheNextOne) {
+// With and without a look at each count: frame_counts_can_reach_limit.
+class EitherTableCopyTest : public TableCopyTest, public ::testing::WithParamInterface<bool> {
+ protected:
+  EitherTableCopyTest() { frame_counts_can_reach_limit = GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(CountsCanReachTheirLimit, EitherTableCopyTest, ::testing::Bool());
+
+TEST_P(EitherTableCopyTest, WhatWasWrittenSinceTheLastCopyIsProtectedByTheNextOne) {
   RefPtr<AddressSpace> parent = full(1);
   EXPECT_EQ(table_of(*parent).table.writable_parts, 0xff);
   RefPtr<AddressSpace> first = parent->fork().value();
@@ -78,7 +85,7 @@ TEST_F(TableCopyTest, WhatWasWrittenSinceTheLastCopyIsProtectedByTheNextOne) {
   EXPECT_TRUE(validate_all_address_spaces());
 }
 
-TEST_F(TableCopyTest, EveryKindOfEntryInOneTableComesOutAsItIs) {
+TEST_P(EitherTableCopyTest, EveryKindOfEntryInOneTableComesOutAsItIs) {
   RefPtr<AddressSpace> parent = space_with(kTableBytes);
   map(*parent, 128, 64, kRegionShared);
   parent->activate();
@@ -124,7 +131,7 @@ TEST_F(TableCopyTest, EveryKindOfEntryInOneTableComesOutAsItIs) {
   }
 }
 
-TEST_F(TableCopyTest, ACopyForgetsThatThereWereSpecialEntries) {
+TEST_P(EitherTableCopyTest, ACopyForgetsThatThereWereSpecialEntries) {
   RefPtr<AddressSpace> parent = space_with(kTableBytes);
   parent->activate();
   EXPECT_EQ(read(*parent, page(3)), 0);
@@ -141,6 +148,7 @@ TEST_F(TableCopyTest, ACopyForgetsThatThereWereSpecialEntries) {
 }
 
 TEST_F(TableCopyTest, ACountAtItsLimitAnywhereInAFullTableLeavesNothingBehind) {
+  frame_counts_can_reach_limit = true;
   for (const std::uint64_t index : {0, 1, 63, 64, 300, 511}) {
     RefPtr<AddressSpace> parent = full(1);
     for (int round = 0; round < 2; ++round) {  // all writable; none writable but one
@@ -164,6 +172,7 @@ TEST_F(TableCopyTest, ACountAtItsLimitAnywhereInAFullTableLeavesNothingBehind) {
 }
 
 TEST_F(TableCopyTest, ACountAtItsLimitAmongSpecialEntriesLeavesNothingBehind) {
+  frame_counts_can_reach_limit = true;
   RefPtr<AddressSpace> parent = space_with(kTableBytes);
   map(*parent, 8, 8, kRegionShared);
   parent->activate();
@@ -183,7 +192,47 @@ TEST_F(TableCopyTest, ACountAtItsLimitAmongSpecialEntriesLeavesNothingBehind) {
   EXPECT_TRUE(validate_all_address_spaces());
 }
 
-TEST_F(TableCopyTest, AFullPageDirectoryIsCopied) {
+TEST_F(TableCopyTest, ACountAtItsLimitInAPageDirectoryLeavesNothingBehind) {
+  frame_counts_can_reach_limit = true;
+  constexpr std::uint64_t kLeaves = 16;  // one line full, one not
+  // Huge pages alone; half of them; a page table each.
+  for (const std::uint64_t first_table : {kLeaves, kLeaves / 2, std::uint64_t{0}}) {
+    RefPtr<AddressSpace> parent = space_with(kLeaves * kTableBytes);
+    parent->activate();
+    for (std::uint64_t i = 0; i + 2 < kLeaves; ++i) {
+      huge_page_set_policy(i < first_table ? HugePagePolicy::kAlways : HugePagePolicy::kNever);
+      write(*parent, kBase + i * kTableBytes, 1);
+    }
+    for (const std::uint64_t limited : {0, 5, 8, 13}) {
+      SCOPED_TRACE(::testing::Message() << first_table << " " << limited);
+      RefPtr<AddressSpace> child = parent->fork().value();
+      const VirtAddr place(kBase + limited * kTableBytes);
+      const Entry entry = survey_path(parent->root(), place, kHugeLevel).entry;
+      ASSERT_EQ(entry.is_huge(), limited < first_table);
+      Frame& target = frame_of(entry.target());
+      const std::uint32_t refs = target.refs.load();
+      const std::uint32_t owners = target.huge.owners;
+      if (entry.is_huge()) {
+        target.huge.owners = kMaxFrameReferences;
+      } else {
+        target.refs.store(kMaxFrameReferences);
+      }
+      EXPECT_EQ(parent->handle_fault(VirtAddr(kBase + 7 * kTableBytes), FaultAccess::kWrite),
+                FaultOutcome::kOutOfMemory);
+      if (entry.is_huge()) {
+        target.huge.owners = owners;
+      } else {
+        target.refs.store(refs);
+      }
+      EXPECT_TRUE(validate_all_address_spaces());
+      write(*parent, kBase + 7 * kTableBytes, 2);
+      EXPECT_TRUE(validate_all_address_spaces());
+    }
+    paging_switch_directory(kernel_root_);
+  }
+}
+
+TEST_P(EitherTableCopyTest, AFullPageDirectoryIsCopied) {
   RefPtr<AddressSpace> parent = AddressSpace::create().value();
   map(*parent, 0, kPages * kPages, kRegionNoReserve);
   parent->activate();
