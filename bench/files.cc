@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string>
 
 #include "bench/groups.h"
 
@@ -13,6 +14,7 @@ namespace {
 constexpr std::uint64_t kRepeat = 100;
 constexpr const char* kFile = "/tmp/bench-file";
 constexpr const char* kDeepFile = "/tmp/bench-a/b/c/d/e/f/file";
+constexpr std::size_t kCopiedPaths[] = {7, 31, 120};  // the NUL is one byte more
 constexpr const char* kFolders[] = {"/tmp/bench-a",         "/tmp/bench-a/b",
                                     "/tmp/bench-a/b/c",     "/tmp/bench-a/b/c/d",
                                     "/tmp/bench-a/b/c/d/e", "/tmp/bench-a/b/c/d/e/f"};
@@ -32,6 +34,16 @@ Samples repeat(int rounds, Operation operation) {
     samples.push_back((now() - start) / kRepeat);
   }
   return samples;
+}
+
+// The path comes in, and then there is no folder to look it up in.
+Samples copy_path(int rounds, std::size_t length) {
+  const std::string path(length, 'x');
+  return repeat(rounds, [&] {
+    if (unlinkat(-1, path.c_str(), 0) == 0 || errno != EBADF) {
+      die("unlinkat");
+    }
+  });
 }
 
 std::vector<Samples> use_paths(int rounds) {
@@ -62,7 +74,11 @@ std::vector<Samples> use_paths(int rounds) {
       die("getcwd");
     }
   });
-  return {opens, stats, deep_stats, missing, creations, names};
+  std::vector<Samples> samples = {opens, stats, deep_stats, missing, creations, names};
+  for (const std::size_t length : kCopiedPaths) {
+    samples.push_back(copy_path(rounds, length));
+  }
+  return samples;
 }
 
 }  // namespace
@@ -75,7 +91,10 @@ std::vector<Case> file_cases() {
                 {"stat-8-components", "ticks"},
                 {"stat-no-such-file", "ticks"},
                 {"create-unlink", "ticks"},
-                {"getcwd", "ticks"}},
+                {"getcwd", "ticks"},
+                {"path-copy-8B", "ticks"},
+                {"path-copy-32B", "ticks"},
+                {"path-copy-121B", "ticks"}},
        .needed_mib = 1,
        .run = use_paths},
   };
