@@ -48,6 +48,8 @@ sleep 2
 cd /
 {program}
 fact status $?
+# Waits until the serial port has sent everything (TCSADRAIN); switching off does not.
+busybox stty -echo </dev/ttyS0
 poweroff -f
 """
 
