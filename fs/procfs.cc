@@ -159,7 +159,10 @@ Result<void> link_thread_self(String& to) {
 
 constexpr Node kHolstein[] = {
     {.name = "check", .permissions = 0200, .store = &store_check},
-    {.name = "double_fetch", .permissions = 0200, .store = &store_double_fetch},
+    {.name = "double_fetch",
+     .permissions = 0600,
+     .generate = &generate_double_fetch,
+     .store = &store_double_fetch},
     {.name = "fail_allocation",
      .permissions = 0600,
      .generate = &generate_fail_allocation,

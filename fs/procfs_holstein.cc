@@ -6,12 +6,13 @@
 //                    is none to count references in.
 //   double_fetch     an address in decimal, of which the kernel then reads a word twice: for the
 //   test
-//                    that such a mistake is noticed.
+//                    that such a mistake is noticed. A read gives how many have been found.
 //   fail_allocation  "N" lets the Nth allocation from now fail, "N persistent" all after it too, in
 //                    the writer and in what it forks from now on; "0" turns that off. A read gives
 //                    the requests left until the next failure (0: off) and how many have failed.
 #include "fs/port.h"
 #include "fs/procfs_nodes.h"
+#include "uaccess/fetch_recorder.h"
 #include "uaccess/user_ptr.h"
 #include "vm/frame.h"
 #include "vm/kmalloc.h"
@@ -43,6 +44,10 @@ Result<void> store_check(std::string_view, const Credentials&) {
   validate_frames();
   if (!validate_all_address_spaces()) return fail(Errno::kEAGAIN);
   return {};
+}
+
+Result<void> generate_double_fetch(String& to) {
+  return append_format(to, "%llu\n", static_cast<unsigned long long>(double_fetch_count()));
 }
 
 Result<void> store_double_fetch(std::string_view text, const Credentials&) {

@@ -86,6 +86,7 @@ Result<void> store_commit_setting(CommitSetting which, std::string_view text);
 
 // /proc/holstein, in debug kernels: see fs/procfs_holstein.cc.
 Result<void> store_check(std::string_view text, const Credentials& who);
+Result<void> generate_double_fetch(String& to);
 Result<void> store_double_fetch(std::string_view text, const Credentials& who);
 Result<void> generate_fail_allocation(String& to);
 Result<void> store_fail_allocation(std::string_view text, const Credentials& who);

@@ -2,6 +2,7 @@
 #include "uaccess/border.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "lib/panic.h"
@@ -25,6 +26,8 @@ class Access {
   Access& operator=(const Access&) = delete;
 };
 
+constinit std::atomic<std::uint64_t> double_fetches = 0;
+
 // After each fetch of an argument, in debug builds: with the bytes that were in fact read, and the
 // code that asked for them.
 [[gnu::always_inline]] inline void after_fetch(std::uint64_t from, std::size_t bytes,
@@ -33,7 +36,10 @@ class Access {
     FetchRecorder* recorder = current_fetch_recorder();
     if (recorder == nullptr) return;
     const auto found = recorder->record(from, bytes, caller, before);
-    if (found.has_value()) report_double_fetch(*found);
+    if (found.has_value()) {
+      double_fetches.fetch_add(1, std::memory_order_relaxed);
+      report_double_fetch(*found);
+    }
   }
 }
 
@@ -175,3 +181,11 @@ RawString string_length(std::uint64_t from, std::size_t limit) {
 }
 
 }  // namespace holstein::border
+
+namespace holstein {
+
+std::uint64_t double_fetch_count() {
+  return border::double_fetches.load(std::memory_order_relaxed);
+}
+
+}  // namespace holstein

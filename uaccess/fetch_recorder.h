@@ -71,4 +71,7 @@ class FetchRecorder {
 // Tells the recorder of the running system call, where there is one, of its next_argument().
 void fetch_next_argument();
 
+// How many double fetches have been found since boot.
+std::uint64_t double_fetch_count();
+
 }  // namespace holstein

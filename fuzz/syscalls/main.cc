@@ -282,6 +282,19 @@ void remove_folder(const char* path) {
   rmdir(path);
 }
 
+// That the debug kernel has found; 0 on others.
+unsigned long double_fetches() {
+  char text[32] = {};
+  const int file = open("/proc/holstein/double_fetch", O_RDONLY | O_CLOEXEC);
+  if (file >= 0) {
+    if (read(file, text, sizeof(text) - 1) <= 0) {
+      fatal("/proc/holstein/double_fetch");
+    }
+    close(file);
+  }
+  return std::strtoul(text, nullptr, 10);
+}
+
 void check_kernel() {
   const int file = open("/proc/holstein/check", O_WRONLY | O_CLOEXEC);
   if (file < 0) {
@@ -308,6 +321,7 @@ int run(std::uint64_t seed, unsigned long first, unsigned long count, time_t sec
   sigemptyset(&child_ended);
   sigaddset(&child_ended, SIGCHLD);
   sigprocmask(SIG_BLOCK, &child_ended, nullptr);
+  const unsigned long fetched_before = double_fetches();
   timespec start = {};
   clock_gettime(CLOCK_MONOTONIC, &start);
   unsigned long batch = first;
@@ -341,6 +355,10 @@ int run(std::uint64_t seed, unsigned long first, unsigned long count, time_t sec
     }
     remove_folder(kFolder);
     check_kernel();
+    if (double_fetches() != fetched_before) {
+      std::printf("FAILED: a double fetch\n");
+      return 1;
+    }
   }
   unsigned kinds = 0;
   for (const bool has_succeeded : counts->has_succeeded) {

@@ -13,6 +13,7 @@ _SECONDS = 40
 _FETCH_TWICE = r"""
 end=$(sed -n 's/^[0-9a-f]*-\([0-9a-f]*\) .*\[stack\]$/\1/p' /proc/$$/maps)
 echo $((0x$end - 64)) > /proc/holstein/double_fetch
+cat /proc/holstein/double_fetch
 """
 
 
@@ -39,6 +40,7 @@ class SyscallFuzzerTest(unittest.TestCase):
         self.assertEqual((result.outcome, result.exit_status), (Outcome.EXITED, 0), result.message)
         self.assertEqual(len(result.double_fetches), 1, result.double_fetches)
         self.assertIn("4 bytes at", result.double_fetches[0])
+        self.assertEqual(result.stdout, b"1\n")
         self.assertTrue(part.failed)
 
 

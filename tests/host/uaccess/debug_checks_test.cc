@@ -90,10 +90,13 @@ class DebugChecksTest : public ::testing::Test {
 TEST_F(DebugChecksTest, ASecondFetchOfTheSameBytesIsReported) {
   const auto number = UserInOut<std::uint32_t>::from_register(area_.address(8));
   const auto both = UserIn<std::uint64_t>::from_register(area_.address(4));
+  const std::uint64_t before = double_fetch_count();
   EXPECT_TRUE(number.get().has_value());
   EXPECT_EQ(reports(), 0u);
+  EXPECT_EQ(double_fetch_count(), before);
   EXPECT_TRUE(both.get().has_value());
   ASSERT_EQ(reports(), 1u);
+  EXPECT_EQ(double_fetch_count(), before + 1);
   const DoubleFetch found = fake_port().double_fetches[0];
   EXPECT_EQ(found.address, area_.address(8));
   EXPECT_EQ(found.bytes, 4u);
