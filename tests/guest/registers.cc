@@ -7,8 +7,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+#include <iterator>
 
 #include "tests/guest/memory.h"
 #include "tests/guest/processes.h"
@@ -60,6 +63,68 @@ TEST(Registers, NoneButTheTwoThatTheInstructionTakesIsChanged) {
   const AfterCall after = call_with_flags(0);
   EXPECT_EQ(after.rcx, after.return_address);
   EXPECT_EQ(after.r11 & ~std::uint64_t{0x10000}, after.flags & ~std::uint64_t{0x10000});
+}
+
+// What a system call does not change: rdi rsi rdx r10 r8 r9 rbx rbp and r12 to r15.
+struct KeptRegisters {
+  std::uint64_t values[12];
+};
+long call_with_values(long number, const KeptRegisters& before, KeptRegisters& after) {
+  const KeptRegisters* from = &before;
+  KeptRegisters* to = &after;
+  asm volatile(
+      "lea -128(%%rsp), %%rsp\n push %%rbp\n push %%rbx\n push %%rsi\n"
+      "mov 8(%%rdi), %%rsi\n mov 16(%%rdi), %%rdx\n mov 24(%%rdi), %%r10\n"
+      "mov 32(%%rdi), %%r8\n mov 40(%%rdi), %%r9\n mov 48(%%rdi), %%rbx\n"
+      "mov 56(%%rdi), %%rbp\n mov 64(%%rdi), %%r12\n mov 72(%%rdi), %%r13\n"
+      "mov 80(%%rdi), %%r14\n mov 88(%%rdi), %%r15\n mov (%%rdi), %%rdi\n"
+      "syscall\n"
+      "mov (%%rsp), %%rcx\n"
+      "mov %%rdi, (%%rcx)\n mov %%rsi, 8(%%rcx)\n mov %%rdx, 16(%%rcx)\n mov %%r10, 24(%%rcx)\n"
+      "mov %%r8, 32(%%rcx)\n mov %%r9, 40(%%rcx)\n mov %%rbx, 48(%%rcx)\n mov %%rbp, 56(%%rcx)\n"
+      "mov %%r12, 64(%%rcx)\n mov %%r13, 72(%%rcx)\n mov %%r14, 80(%%rcx)\n"
+      "mov %%r15, 88(%%rcx)\n"
+      "pop %%rsi\n pop %%rbx\n pop %%rbp\n lea 128(%%rsp), %%rsp\n"
+      : "+a"(number), "+D"(from), "+S"(to)
+      :
+      : "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+  return number;
+}
+
+KeptRegisters values_of_their_own() {
+  KeptRegisters registers;
+  std::uint64_t value = 0x1122334455667788;
+  for (std::uint64_t& each : registers.values) {
+    each = value;
+    value += 0x0101010101010101;
+  }
+  return registers;
+}
+
+TEST(Registers, AllOthersHaveTheirValuesAfterASystemCall) {
+  constexpr long kNoSuchCall = 9999;
+  for (const long number : {long{SYS_getpid}, long{SYS_sched_yield}, kNoSuchCall}) {
+    const KeptRegisters before = values_of_their_own();
+    KeptRegisters after = {};
+    call_with_values(number, before, after);
+    for (std::size_t i = 0; i < std::size(before.values); ++i) {
+      EXPECT_EQ(after.values[i], before.values[i]) << "register " << i << " after " << number;
+    }
+  }
+}
+
+TEST(Registers, AllOthersHaveTheirValuesOnBothSidesOfAFork) {
+  const KeptRegisters before = values_of_their_own();
+  KeptRegisters after = {};
+  const long child = call_with_values(SYS_fork, before, after);
+  const bool are_kept = memcmp(&after, &before, sizeof(before)) == 0;
+  if (child == 0) {
+    _exit(are_kept ? 0 : 1);
+  }
+  EXPECT_TRUE(are_kept);
+  int status = 0;
+  ASSERT_EQ(waitpid(static_cast<pid_t>(child), &status, 0), child);
+  EXPECT_TRUE(exited_with(0, status));
 }
 
 TEST(Registers, AlignmentChecksAreForUserModeOnly) {
