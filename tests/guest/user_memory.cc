@@ -9,7 +9,10 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysinfo.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -427,6 +430,39 @@ TEST(UserCopies, LeaveNoKernelBytesInTheHolesOfWhatComesOut) {
     sigprocmask(SIG_SETMASK, &before, nullptr);
   }
   EXPECT_EQ(memcmp(&informations[0], &informations[1], sizeof(siginfo_t)), 0);
+}
+
+TEST(UserCopies, LeaveTheHolesOfWhatComesOutZero) {
+  // A kernel address would be the same each time, too: what has no meaning is zero.
+  const auto is_zero = [](const auto& part) {
+    static constexpr unsigned char kZeros[256] = {};
+    static_assert(sizeof(part) <= sizeof(kZeros));
+    return memcmp(&part, kZeros, sizeof(part)) == 0;
+  };
+  struct stat file;
+  memset(&file, 0x55, sizeof(file));
+  ASSERT_EQ(call(SYS_stat, "/dev/null", &file), 0);
+  EXPECT_TRUE(is_zero(file.__pad0));
+  EXPECT_TRUE(is_zero(file.__glibc_reserved));
+  struct statfs file_system;
+  memset(&file_system, 0x55, sizeof(file_system));
+  ASSERT_EQ(call(SYS_statfs, "/dev/null", &file_system), 0);
+  EXPECT_TRUE(is_zero(file_system.f_spare));
+  struct sysinfo machine;
+  memset(&machine, 0x55, sizeof(machine));
+  ASSERT_EQ(call(SYS_sysinfo, &machine), 0);
+  EXPECT_TRUE(is_zero(machine.pad));
+  EXPECT_TRUE(is_zero(machine.totalhigh));  // 32-bit machines have such memory
+  EXPECT_TRUE(is_zero(machine.freehigh));
+  unsigned char end[4];
+  memcpy(end, reinterpret_cast<const unsigned char*>(&machine) + sizeof(machine) - sizeof(end),
+         sizeof(end));
+  EXPECT_TRUE(is_zero(end));
+  struct rusage usage;
+  memset(&usage, 0x55, sizeof(usage));
+  ASSERT_EQ(call(SYS_getrusage, RUSAGE_SELF, &usage), 0);
+  EXPECT_EQ(usage.ru_ixrss | usage.ru_idrss | usage.ru_isrss | usage.ru_nswap, 0);
+  EXPECT_EQ(usage.ru_msgsnd | usage.ru_msgrcv | usage.ru_nsignals, 0);
 }
 
 }  // namespace
