@@ -172,6 +172,7 @@ void copy_below_stack() {
   copy_from_anywhere(reinterpret_cast<void*>(here - 2048), 8);
 }
 void copy_of_code() { copy_to_anywhere(__text_start, 8); }
+void copy_into_code() { copy_from_anywhere(const_cast<char*>(__text_start), 8); }
 void copy_into_constants() { copy_from_anywhere(const_cast<char*>(__rodata_start), 8); }
 void copy_into_free_frame() {
   const PhysAddr frame = frame_alloc();
@@ -217,6 +218,7 @@ constexpr Test kTests[] = {
     {"copy_stack", copy_out_of_stack_frame},
     {"copy_below_stack", copy_below_stack},
     {"copy_code", copy_of_code},
+    {"copy_into_code", copy_into_code},
     {"copy_constants", copy_into_constants},
     {"copy_free_frame", copy_into_free_frame},
     {"copy_page_table", copy_into_page_table},

@@ -21,6 +21,8 @@ _KINDS = {
         "copy_slab": ("user copy from", "expected 65 bytes", "found slab object kmalloc-64 of 64 bytes"),
         "copy_stack": ("expected 256 bytes", "found stack frame", "copy_out_of_stack_frame"),
         "copy_constants": ("user copy to", "found kernel constants"),
+        "copy_below_stack": ("user copy to", "found unused stack"),
+        "copy_into_code": ("user copy to", "found kernel code of 0 bytes"),
         "broken_frames": ("invalid opcode", "panic_in_panic"),
         "kernel_root": ("user mode was entered with the kernel's page tables",),
     },
@@ -34,6 +36,8 @@ _KINDS = {
         "divide": ("divide", "divide_by_zero"),
         "copy_heap": ("user copy to", "found heap block of 8192 bytes"),
         "copy_free_frame": ("found free frame",),
+        "copy_code": ("user copy from", "found kernel code of 0 bytes"),
+        "copy_page_table": ("user copy to", "found page table of 0 bytes"),
         "stack_overflow": ("guard", "recurse"),
     },
 }
