@@ -335,5 +335,25 @@ TEST(Mmap, AThousandRegionsAreKeptApart) {
   EXPECT_EQ(fault_of([&] { read_byte(space.data() + 501 * kPage); }).code, SEGV_ACCERR);
 }
 
+TEST(Mmap, MemoryThatOthersHadBeforeIsZeroInEveryByte) {
+  constexpr std::size_t kBytes = 256 * kPage;
+  for (int round = 0; round < 3; ++round) {
+    void* const at =
+        mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT_NE(at, MAP_FAILED);
+    auto* const bytes = static_cast<volatile unsigned char*>(at);
+    std::size_t stale = 0;
+    for (std::size_t page = 0; page < kBytes; page += kPage) {
+      bytes[page] = 0;  // a page of its own
+      for (std::size_t i = 0; i < kPage; ++i) {
+        stale += bytes[page + i] != 0;
+      }
+    }
+    EXPECT_EQ(stale, 0u);
+    memset(at, 0xa5, kBytes);
+    munmap(at, kBytes);
+  }
+}
+
 }  // namespace
 }  // namespace holstein::guest
