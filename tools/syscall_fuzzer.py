@@ -22,7 +22,7 @@ _END = re.compile(r"^END next (\d+) calls (\d+) good (\d+) processes (\d+) kinds
                   re.MULTILINE)
 _BATCH = re.compile(r"^batch (\d+)$", re.MULTILINE)
 _BOOT_SECONDS = 60
-_GRACE_SECONDS = 60
+_GRACE_SECONDS = 180  # to boot and to end on a machine that has more to do
 _MEMORY_BYTES = 512 << 20
 _MOST_BATCHES = 1 << 30
 _SHOWN_CALLS = 30
