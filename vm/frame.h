@@ -202,9 +202,9 @@ void frame_set_reclaimer(std::size_t (*reclaim)());
 // Counts stop here, far enough below the wrap that every CPU may try at once. One more sets the
 // sign bit, which the processor tests for nothing.
 inline constexpr std::uint32_t kMaxFrameReferences = 0x7fff'ffff;
-// False where memory is too small for any count to come so far: each reference is held by 8 bytes of
-// memory of its own, an entry or a pointer, so the limit is out of reach below 16 GiB. The loops of
-// vm/table_copy.cc then compare nothing. Set by frames_init(); true before it, and in tests that
+// False where memory is too small for any count to come so far: each reference is held by 8 bytes
+// of memory of its own, an entry or a pointer, so the limit is out of reach below 16 GiB. The loops
+// of vm/table_copy.cc then compare nothing. Set by frames_init(); true before it, and in tests that
 // store counts by hand.
 extern bool frame_counts_can_reach_limit;
 // Adds an owner. EAGAIN, with nothing changed, when the count would pass kMaxFrameReferences.
