@@ -56,6 +56,7 @@ rm -f "$report.err"
             ),
             outputs = [report],
             mnemonic = "ClangTidy",
+            use_default_shell_env = True,  # .bazelrc's --action_env
             progress_message = "Checking " + source.short_path,
         )
         reports.append(report)
