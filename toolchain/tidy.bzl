@@ -30,6 +30,11 @@ def _tidy_aspect_impl(target, ctx):
         feature_configuration = features,
         variables = variables,
     )
+    environment = cc_common.get_environment_variables(
+        action_name = ACTION_NAMES.cpp_compile,
+        feature_configuration = features,
+        variables = variables,
+    )
     # -fsanitize=kcfi has no meaning for a parser and other roles refuse it.
     sources = [
         file
@@ -56,7 +61,7 @@ rm -f "$report.err"
             ),
             outputs = [report],
             mnemonic = "ClangTidy",
-            use_default_shell_env = True,  # .bazelrc's --action_env
+            env = environment,
             progress_message = "Checking " + source.short_path,
         )
         reports.append(report)
