@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tools import accelerator, build, packages, qemu, standard_streams, state
+from tools import accelerator, build, firmware, packages, qemu, standard_streams, state
 from tools.errors import USAGE, CommandError
 from tools.program import ProgramError
 from tools.runner import BootFiles, RequestError, nameless_file
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     files = [(_frozen(program), systems.PROGRAM), (_frozen(small), systems.SMALL_PROGRAM)]
     frozen = BootFiles(*(Path(_frozen(file)) for file in (boot.kernel, boot.loader, boot.init)))
     setup = Setup(frozen, files, _arguments(options, how, memory_bytes), memory_bytes, how.cpu,
-                  how.accelerator, _ICOUNT if how.name == "instructions" else (), qemu.FIRMWARE_VARIABLES)
+                  how.accelerator, _ICOUNT if how.name == "instructions" else ())
     comparison = Comparison(expected, how.name, [
         SystemResult(name, systems.title(name), _kernel_facts(name, boot, frozen, kernel))
         for name in chosen])
@@ -258,8 +258,8 @@ def _about(options: argparse.Namespace, how: Measure, setup: Setup, program: Pat
                     "files": {place: linux.sha256_of(source) for source, place in setup.files}},
         "machine": {"qemu_version": version, "cpu": setup.cpu, "cpus": 1,
                     "memory_bytes": setup.memory_bytes, "accelerator": setup.accelerator,
-                    "firmware": str(qemu.FIRMWARE_CODE),
-                    "firmware_sha256": linux.sha256_of(qemu.FIRMWARE_CODE)},
+                    "firmware": str(firmware.CODE),
+                    "firmware_sha256": linux.sha256_of(firmware.CODE)},
         "plan": {"systems": plan.names, "repeat": plan.repeat, "at_a_time": plan.at_a_time,
                  "seconds": plan.seconds}}
 

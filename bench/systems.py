@@ -4,9 +4,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from tools import qemu
 from tools.guest import Guest, Outcome
 from tools.protocol import Stream
 from tools.runner import BootFiles, Prepared, RunRequest, prepare, start_guest
@@ -49,13 +47,12 @@ class Setup:
     cpu: str
     accelerator: str
     qemu_arguments: tuple[str, ...] = ()
-    variables: Path = qemu.FIRMWARE_VARIABLES
 
     def request(self) -> RunRequest:
         return RunRequest(
             boot=self.boot, argv=list(self.arguments), with_files=list(self.files), from_host=False,
             memory_bytes=self.memory_bytes, accelerator=self.accelerator, cpu=self.cpu,
-            qemu_arguments=self.qemu_arguments, variables=self.variables,
+            qemu_arguments=self.qemu_arguments,
             boot_timeout_seconds=None)
 
 

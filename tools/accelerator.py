@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from tools import image, qemu, state
+from tools import firmware, image, qemu, state
 from tools.guest import Guest, Outcome
 from tools.image import DiskFile
 from tools.runner import nameless_file
@@ -34,11 +34,11 @@ def choose(wanted: str, loader: Path) -> str:
 
 def prove_kvm(loader: Path, accelerator: str = "kvm") -> bool:
     """Boots the loader on a volume without a kernel; true where it gets there."""
-    disk_fd, variables_fd = nameless_file(), nameless_file()
+    disk_fd, firmware_fd = nameless_file(), nameless_file()
     try:
         image.write_disk(disk_fd, {image.LOADER_FILE: DiskFile(loader)}, None)
-        os.write(variables_fd, qemu.FIRMWARE_VARIABLES.read_bytes())
-        machine = qemu.Machine(disk_fd, variables_fd, 256 << 20, accelerator=accelerator)
+        firmware.write_image(firmware_fd)
+        machine = qemu.Machine(disk_fd, firmware_fd, 256 << 20, accelerator=accelerator)
         guest = Guest(machine, None, {}, timeout_seconds=_PROOF_SECONDS)
         try:
             return guest.run().outcome is Outcome.LOADER_FAILED
@@ -46,7 +46,7 @@ def prove_kvm(loader: Path, accelerator: str = "kvm") -> bool:
             guest.close()
     finally:
         os.close(disk_fd)
-        os.close(variables_fd)
+        os.close(firmware_fd)
 
 
 def _boot_id() -> str:

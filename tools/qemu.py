@@ -1,7 +1,7 @@
 """QEMU's command line, and the proof that an accelerator works.
 
 The channel, the debug channel, serial and QEMU's monitor are socket pairs whose far ends QEMU
-inherits, disk and firmware variables are files without a name: nothing is left behind in the file
+inherits, disk and firmware are files without a name: nothing is left behind in the file
 system however this process ends, nothing has to be waited for, and QEMU's writes are held up, never
 lost, while this side is busy.
 """
@@ -13,11 +13,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from pathlib import Path
 
 QEMU = "qemu-system-x86_64"
-FIRMWARE_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
-FIRMWARE_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 
 CHANNEL_PORT_NAME = "holstein.channel"
 
@@ -32,7 +29,7 @@ _PR_SET_PDEATHSIG = 1
 class Machine:
     """What QEMU is to emulate."""
     disk_fd: int  # the volume that write_disk made
-    variables_fd: int  # a copy of FIRMWARE_VARIABLES that may be written
+    firmware_fd: int  # an image that firmware.write_image made
     memory_bytes: int = 1 << 30
     cpus: int = 1
     accelerator: str = "tcg"
@@ -54,8 +51,7 @@ def command_line(machine: Machine, channel_fd: int, log_fd: int, serial_fd: int,
         "-smp", str(machine.cpus), "-m", f"size={machine.memory_bytes >> 10}K",
         "-display", "none", "-vga", "none", "-net", "none", "-no-reboot",
         "-rtc", "base=utc,clock=host",
-        "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_quoted(FIRMWARE_CODE)}",
-        "-drive", f"if=pflash,unit=1,format=raw,file=/proc/self/fd/{machine.variables_fd}",
+        "-bios", f"/proc/self/fd/{machine.firmware_fd}",
         "-drive", "if=none,id=boot,format=raw,readonly=on,"
                   f"file=/proc/self/fd/{machine.disk_fd}",
         "-device", f"virtio-blk-pci,drive=boot,bootindex={machine.boot_index}",
@@ -72,11 +68,6 @@ def command_line(machine: Machine, channel_fd: int, log_fd: int, serial_fd: int,
     if machine.gdb_port is not None:
         arguments += ["-gdb", f"tcp:127.0.0.1:{machine.gdb_port}", "-S"]
     return arguments + list(machine.extra_arguments)
-
-
-def _quoted(path: Path) -> str:
-    """A value in a comma-separated option: QEMU wants commas doubled."""
-    return str(path).replace(",", ",,")
 
 
 @dataclasses.dataclass
@@ -111,7 +102,7 @@ def start(machine: Machine) -> Process:
         popen = subprocess.Popen(
             command_line(machine, *theirs), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=[*theirs, machine.disk_fd, machine.variables_fd, *machine.more_fds],
+            pass_fds=[*theirs, machine.disk_fd, machine.firmware_fd, *machine.more_fds],
             # Out of the terminal's reach: Ctrl-C and Ctrl-Z are for us to handle.
             start_new_session=True, preexec_fn=_die_with_parent(os.getpid()))
     except BaseException:

@@ -9,10 +9,8 @@ from pathlib import Path
 from tools import accelerator, build, elf, packages, session, standard_streams, state
 from tools.channel import Sink
 from tools.errors import USAGE, CommandError
-from tools.guest import GuestResult
 from tools.program import ProgramError
 from tools.protocol import Stream
-from tools.qemu import FIRMWARE_VARIABLES
 from tools.runner import BootFiles, Prepared, RequestError, RunRequest
 from tools.tree import TreeError
 
@@ -43,8 +41,7 @@ def run_request(options: argparse.Namespace, request: RunRequest,
         request.env.setdefault("TERM", os.environ.get("TERM", "linux"))
     try:
         return session.run(request, options.log,
-                           lambda prepared: _announce_gdb(request, prepared), _keep_variables,
-                           captured)
+                           lambda prepared: _announce_gdb(request, prepared), captured)
     except ProgramError as error:
         raise CommandError(str(error), error.status) from None
     except (RequestError, TreeError) as error:
@@ -64,20 +61,7 @@ def make_request(options: argparse.Namespace, program: list[str], boot: BootFile
         timeout_seconds=options.timeout,
         boot_timeout_seconds=None if options.gdb else RunRequest.boot_timeout_seconds,
         accelerator=accelerator.choose(options.accel, boot.loader),
-        gdb_port=_free_port() if options.gdb else None, qemu_arguments=tuple(options.qemu),
-        variables=state.path(_variables_name()) or FIRMWARE_VARIABLES)
-
-
-def _variables_name() -> str:
-    """The firmware's variables after a boot, with which the next one is faster."""
-    size, time = state.stamp(FIRMWARE_VARIABLES)[1:3]
-    return f"OVMF_VARS-{size}-{time}.fd"
-
-
-def _keep_variables(prepared: Prepared, result: GuestResult) -> None:
-    if result.powered_off and state.path(_variables_name()) is None:
-        fd = prepared.machine.variables_fd
-        state.save_bytes(_variables_name(), os.pread(fd, os.fstat(fd).st_size, 0))
+        gdb_port=_free_port() if options.gdb else None, qemu_arguments=tuple(options.qemu))
 
 
 def _free_port() -> int:

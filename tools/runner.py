@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import elf, image, qemu
+from tools import elf, firmware, image, qemu
 from tools.channel import Sink, Source
 from tools.conversation import Conversation
 from tools.cpio import Archive
@@ -82,7 +82,6 @@ class RunRequest:
     gdb_port: int | None = None
     qemu_arguments: tuple[str, ...] = ()
     more_fds: tuple[int, ...] = ()  # that qemu_arguments name as /proc/self/fd/N
-    variables: Path = qemu.FIRMWARE_VARIABLES
     # Files of the boot volume to replace (bytes, a path) or to leave out (None), by name as in
     # tools/image.py: for tests of what can be wrong with them.
     disk_files: dict[str, bytes | Path | None] = dataclasses.field(default_factory=dict)
@@ -109,7 +108,7 @@ class Prepared:
 
     def close(self) -> None:
         os.close(self.machine.disk_fd)
-        os.close(self.machine.variables_fd)
+        os.close(self.machine.firmware_fd)
 
 
 def prepare(request: RunRequest) -> Prepared:
@@ -244,18 +243,18 @@ def _assemble(request: RunRequest, tree: Tree, job: Job, found: Found,
     memory_bytes = request.memory_bytes
     if memory_bytes is None:
         memory_bytes = default_memory_bytes(archive.size_bytes if archive else 0)
-    disk_fd = variables_fd = -1
+    disk_fd = firmware_fd = -1
     try:
         disk_fd = nameless_file()
         image.write_disk(disk_fd, files, archive)
-        variables_fd = nameless_file()
-        _write(variables_fd, request.variables.read_bytes())
+        firmware_fd = nameless_file()
+        firmware.write_image(firmware_fd)
     except BaseException:
-        for fd in (disk_fd, variables_fd):
+        for fd in (disk_fd, firmware_fd):
             if fd >= 0:
                 os.close(fd)
         raise
-    machine = qemu.Machine(disk_fd, variables_fd, memory_bytes, request.cpus, request.accelerator,
+    machine = qemu.Machine(disk_fd, firmware_fd, memory_bytes, request.cpus, request.accelerator,
                            request.gdb_port, tuple(request.qemu_arguments), request.cpu,
                            more_fds=request.more_fds)
     return Prepared(machine, job, found, request.boot.kernel)
@@ -265,9 +264,3 @@ def nameless_file() -> int:
     """A temporary file that vanishes with its last descriptor."""
     with tempfile.TemporaryFile(prefix="holstein-", buffering=0) as file:
         return os.dup(file.fileno())
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view):]

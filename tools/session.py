@@ -31,14 +31,12 @@ def describe_streams(request: RunRequest) -> None:
 
 
 def run(request: RunRequest, show_log: bool, before_start=lambda prepared: None,
-        after_end=lambda prepared, result: None,
         captured: dict[Stream, Sink] | None = None) -> int:
     """Runs the guest to its end and returns the command's exit status.
 
     Does not return where a signal ended it: the process dies of that signal. What comes out of
     the streams in `captured` goes there and not to the command's own.
-    `before_start` hears of the finished image just before QEMU starts, `after_end` of the end
-    where no signal brought it.
+    `before_start` hears of the finished image just before QEMU starts.
     """
     died_of = 0
     status = BROKEN
@@ -53,8 +51,6 @@ def run(request: RunRequest, show_log: bool, before_start=lambda prepared: None,
                 finally:
                     session.close()
                 died_of = session.died_of
-                if not died_of:
-                    after_end(prepared, result)
             finally:
                 prepared.close()
             status = result.exit_status

@@ -23,22 +23,13 @@ def load(name: str) -> dict:
 
 
 def save(name: str, value: dict) -> None:
-    save_bytes(f"{name}.json", json.dumps(value, indent=1).encode())
-
-
-def path(name: str) -> Path | None:
-    """A kept file, if it is there."""
-    file = _FOLDER / name
-    return file if file.is_file() else None
-
-
-def save_bytes(name: str, data: bytes) -> None:
-    """Replaces a file as a whole, so that no reader ever sees half of it."""
+    """Replaces what is kept as a whole, so that no reader ever sees half of it."""
+    name = f"{name}.json"
     try:
         _FOLDER.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=_FOLDER, prefix=f".{name}.", delete=False) as file:
             try:
-                file.write(data)
+                file.write(json.dumps(value, indent=1).encode())
                 file.close()
                 os.replace(file.name, _FOLDER / name)
             except OSError:

@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from tools import cli, image, qemu
+from tools import cli, firmware, image, qemu
 from tools.errors import CommandError
 from tools.runner import BootFiles
 from tools.tests import elf_files
@@ -45,8 +45,8 @@ class CommandTest(unittest.TestCase):
         kernel.write_bytes(b"kernel")
         self.kernel = LinuxKernel(kernel, "linux-image-6.1.0-57-cloud-amd64", "6.1.192-3", "cd")
         for target, name, value in (
-                (qemu, "QEMU", _FAKE_QEMU), (qemu, "FIRMWARE_CODE", file),
-                (qemu, "FIRMWARE_VARIABLES", file),
+                (qemu, "QEMU", _FAKE_QEMU), (firmware, "CODE", file),
+                (firmware, "VARIABLES", file),
                 (image, "base_tree", _base_tree),
                 (command.packages, "ensure", lambda *_: None),
                 (command.build, "build_with_bench",

@@ -9,7 +9,7 @@ from tools import standard_streams
 
 standard_streams.claim()
 
-from tools import cli, image, qemu, run_command, state
+from tools import cli, firmware, image, qemu, run_command
 from tools.errors import CommandError
 from tools.runner import BootFiles
 from tools.tests import elf_files
@@ -17,7 +17,6 @@ from tools.tree import Tree
 
 qemu.QEMU = str(Path(__file__).with_name("fake_qemu.sh").absolute())
 image.base_tree = lambda: (Tree(), frozenset())
-state.save_bytes = lambda name, data: None
 
 
 def main() -> int:
@@ -25,7 +24,7 @@ def main() -> int:
         program.write(elf_files.program())
         os.fchmod(program.fileno(), 0o755)
     try:
-        run_command.FIRMWARE_VARIABLES = Path(program.name)
+        firmware.CODE = firmware.VARIABLES = Path(program.name)
         before, _ = cli.split_program(sys.argv[1:])
         options = cli.make_parser().parse_args(["run", *before])
         return run_command.run_built(options, [program.name],
