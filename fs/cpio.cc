@@ -1,5 +1,7 @@
 #include "fs/cpio.h"
 
+#include <algorithm>
+
 #include "fs/abi.h"
 #include "lib/address.h"
 

@@ -1,5 +1,6 @@
 // /dev/host: the standard streams of the `holstein` command on the host, which look like the ends
 // of pipes to programs, and `control`, by which init reports how the program ended.
+#include <algorithm>
 #include <new>
 
 #include "fs/devfs.h"

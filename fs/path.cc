@@ -1,5 +1,7 @@
 #include "fs/path.h"
 
+#include <algorithm>
+
 #include "fs/mount.h"
 #include "fs/walker.h"
 

@@ -1,5 +1,6 @@
 #include "fs/pipe.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 

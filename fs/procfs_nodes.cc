@@ -1,5 +1,6 @@
 #include "fs/procfs_nodes.h"
 
+#include <algorithm>
 #include <cstdarg>
 #include <new>
 

@@ -1,5 +1,6 @@
 // /proc/<pid>/pagemap: eight bytes for each page of the address space, as Linux's
 // Documentation/admin-guide/mm/pagemap.rst has them.
+#include <algorithm>
 #include <new>
 
 #include "fs/procfs_nodes.h"

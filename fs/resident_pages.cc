@@ -1,5 +1,7 @@
 #include "fs/resident_pages.h"
 
+#include <algorithm>
+
 #include "vm/fault_around.h"
 #include "vm/frame.h"
 #include "vm/paging.h"

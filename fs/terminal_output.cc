@@ -1,4 +1,5 @@
 // What programs print: output processing, and the buffer in front of the device.
+#include <algorithm>
 #include <cstring>
 
 #include "fs/poll.h"

@@ -1,4 +1,6 @@
 // read(2) of a terminal: lines in canonical mode, bytes by VMIN and VTIME in raw mode.
+#include <algorithm>
+
 #include "fs/port.h"
 #include "fs/terminal.h"
 #include "uaccess/io_iterator.h"

@@ -1,5 +1,6 @@
 #include "fs/tmpfs.h"
 
+#include <algorithm>
 #include <new>
 
 #include "fs/device.h"

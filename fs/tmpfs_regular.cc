@@ -1,5 +1,6 @@
 // Regular files of tmpfs: read and write go straight between the page cache's frames and the
 // caller's memory.
+#include <algorithm>
 #include <cstring>
 #include <new>
 

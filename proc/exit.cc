@@ -1,6 +1,7 @@
 // How threads and processes end.
 #include "proc/exit.h"
 
+#include <algorithm>
 #include <atomic>
 
 #include "fs/mount.h"

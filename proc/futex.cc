@@ -4,6 +4,7 @@
 // afterwards finds it there. No user memory is touched with a bucket's lock held.
 #include "proc/futex.h"
 
+#include <algorithm>
 #include <atomic>
 #include <boost/intrusive/list.hpp>
 

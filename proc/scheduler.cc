@@ -2,6 +2,7 @@
 // switch: the thread that is switched to gives it back.
 #include "proc/scheduler.h"
 
+#include <algorithm>
 #include <new>
 
 #include "lib/panic.h"

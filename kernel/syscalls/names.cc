@@ -1,4 +1,6 @@
 // Names: directories, links, nodes, renames, working directory, mounts.
+#include <algorithm>
+
 #include "fs/operations.h"
 #include "kernel/syscalls/handlers.h"
 #include "uaccess/io_iterator.h"

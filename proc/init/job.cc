@@ -1,5 +1,6 @@
 #include "proc/init/job.h"
 
+#include <cstddef>
 #include <cstdlib>
 
 namespace holstein {
