@@ -1,4 +1,4 @@
-"""Repositories over one folder of headers that a Debian package installed."""
+"""Repositories over what Debian packages installed: one folder of headers, or their versions."""
 
 def _debian_headers_impl(repository_ctx):
     path = repository_ctx.path(repository_ctx.attr.path)
@@ -16,5 +16,29 @@ debian_headers = repository_rule(
         "path": attr.string(mandatory = True),
         "build_file": attr.label(mandatory = True, allow_single_file = True),
     },
+    local = True,
+)
+
+_DPKG_INFO = "/var/lib/dpkg/info/"
+
+def _package_versions_impl(repository_ctx):
+    files = []
+    for package in repository_ctx.attr.packages:
+        for qualified in (package, package + ":amd64"):
+            path = repository_ctx.path(_DPKG_INFO + qualified + ".md5sums")
+            if path.exists:
+                repository_ctx.symlink(path, package)
+                files.append(package)
+    repository_ctx.file("BUILD.bazel", """filegroup(
+    name = "compiler_headers",
+    srcs = %s,
+    visibility = ["//visibility:public"],
+)
+""" % repr(files))
+
+# The checksums of the headers that compilers read and no target lists: they change with the packages.
+package_versions = repository_rule(
+    implementation = _package_versions_impl,
+    attrs = {"packages": attr.string_list(mandatory = True)},
     local = True,
 )

@@ -25,8 +25,17 @@ def rank(arguments):
                 len(PREFERRED))
 
 
+def without_precompiled_header(arguments):
+    """It is good for this compiler only, in Bazel's sandbox only, and changes nothing but time."""
+    if "-include-pch" not in arguments:
+        return arguments
+    start = arguments.index("-include-pch")
+    return arguments[:start] + arguments[start + len(("-include-pch", "FILE", "-isysroot", ".")):]
+
+
 def to_entry(root, external, arguments):
     """The compilation of one file, with paths that hold outside of Bazel's sandbox."""
+    arguments = without_precompiled_header(arguments)
     source = arguments[arguments.index("-c") + 1]
     return {
         "directory": root,

@@ -8,6 +8,7 @@ load(
     _kernel_binary = "kernel_binary",
     _qemu_plugin = "qemu_plugin",
 )
+load(":precompiled_header.bzl", "precompiled_header_copts")
 load(":tidy.bzl", "tidy_test")
 
 compile_fail_test = _compile_fail_test
@@ -63,6 +64,9 @@ def uefi_library(name, **kwargs):
         **kwargs
     )
 
+# For targets that have `//toolchain:gtest_header` among their deps.
+GTEST_HEADER_COPTS = precompiled_header_copts("gtest_header")
+
 def host_library(name, **kwargs):
     """Code that helps host tests: fakes, models. May use exceptions and the C library."""
     native.cc_library(
@@ -71,7 +75,7 @@ def host_library(name, **kwargs):
         **kwargs
     )
 
-def host_test(name, srcs, deps = [], size = "small", **kwargs):
+def host_test(name, srcs, deps = [], size = "small", copts = [], **kwargs):
     """A GoogleTest program on the host, under AddressSanitizer and UndefinedBehaviorSanitizer.
 
     Args:
@@ -79,14 +83,19 @@ def host_test(name, srcs, deps = [], size = "small", **kwargs):
       srcs: the test's files; main() comes from GoogleTest.
       deps: what it tests.
       size: Bazel's: small ends within 60 s, medium within 300 s.
+      copts: as everywhere.
       **kwargs: cc_test's attributes.
     """
     native.cc_test(
         name = name,
         size = size,
         srcs = srcs,
+        copts = copts + GTEST_HEADER_COPTS,
         target_compatible_with = _HOST_ONLY,
-        deps = deps + ["@googletest//:gtest_main"],
+        deps = deps + [
+            "//toolchain:gtest_header",
+            "@googletest//:gtest_main",
+        ],
         **kwargs
     )
 
