@@ -3,9 +3,9 @@
 The firmware looks for a TPM at 0xFED40000. FFh there means that there is none, but where nothing is,
 QEMU answers 0: OVMF takes that for a TPM that is still starting and polls it for two seconds before
 it gives up, at each boot. No device of QEMU's answers FFh at a place of one's choice; a firmware
-image does that is so long that it starts there: QEMU puts its end at 4 GiB and lets the devices in
-between (I/O APIC, HPET, local APIC) have their places. Code and variables are where two flash chips
-would have them. The variables cannot be changed: OVMF sees that and keeps them in memory.
+image does that is so long that it starts there: QEMU puts its end at 4 GiB and lets the local APIC,
+in between, have its place. Code and variables are where two flash chips would have them. The variables
+cannot be changed: OVMF sees that and keeps them in memory.
 """
 
 import os
