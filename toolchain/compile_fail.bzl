@@ -1,46 +1,29 @@
 """A test that passes where source does not compile, for the reason that was expected."""
 
-load("@bazel_tools//tools/build_defs/cc:action_names.bzl", "ACTION_NAMES")
-load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
+load(":compile_command.bzl", "compile_command")
 
 def _compile(ctx, macro, log, status):
     """Registers the action that compiles the snippet with `macro` and notes how that went."""
-    toolchain = find_cpp_toolchain(ctx)
-    features = cc_common.configure_features(
-        ctx = ctx,
-        cc_toolchain = toolchain,
-        requested_features = ctx.features + ["no_exceptions"],
-        # The snippet is parsed, not run.
-        unsupported_features = ctx.disabled_features + ["sanitizers"],
-    )
     context = cc_common.merge_cc_infos(
         cc_infos = [dep[CcInfo] for dep in ctx.attr.deps],
     ).compilation_context
-    variables = cc_common.create_compile_variables(
-        cc_toolchain = toolchain,
-        feature_configuration = features,
-        include_directories = context.includes,
-        preprocessor_defines = depset([macro] if macro else [], transitive = [context.defines]),
-        quote_include_directories = context.quote_includes,
-        system_include_directories = context.system_includes,
-    )
-    flags = cc_common.get_memory_inefficient_command_line(
-        action_name = ACTION_NAMES.cpp_compile,
-        feature_configuration = features,
-        variables = variables,
-    )
-    compiler = cc_common.get_tool_for_action(
-        action_name = ACTION_NAMES.cpp_compile,
-        feature_configuration = features,
+    command = compile_command(
+        ctx,
+        context,
+        requested_features = ctx.features + ["no_exceptions"],
+        # The snippet is parsed, not run.
+        unsupported_features = ctx.disabled_features + ["sanitizers"],
+        defines = [macro] if macro else [],
     )
     source = ctx.file.src
     ctx.actions.run_shell(
         command = "log=$1 status=$2; shift 2; LC_ALL=C \"$@\" > \"$log\" 2>&1; echo $? > \"$status\"",
-        arguments = [log.path, status.path, compiler] + flags +
+        arguments = [log.path, status.path, command.compiler] + command.flags +
                     ["-fsyntax-only", "-fno-caret-diagnostics", source.path],
-        inputs = depset([source], transitive = [context.headers, toolchain.all_files]),
+        inputs = depset([source], transitive = [command.inputs]),
         outputs = [log, status],
         mnemonic = "CompileFail",
+        env = command.environment,
         progress_message = "Compiling %s, which should fail (%s)" % (source.short_path, macro),
     )
 

@@ -1,7 +1,6 @@
 """A header that is parsed once for each platform, for sources that would all begin with it."""
 
-load("@bazel_tools//tools/build_defs/cc:action_names.bzl", "ACTION_NAMES")
-load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
+load(":compile_command.bzl", "compile_command")
 
 def precompiled_header_copts(name):
     """What a target that has the precompiled_header `//toolchain:NAME` among its deps passes on.
@@ -15,32 +14,12 @@ def precompiled_header_copts(name):
     return ["-include-pch", "$(BINDIR)/toolchain/%s.h.pch" % name, "-isysroot", "."]
 
 def _precompiled_header_impl(ctx):
-    toolchain = find_cpp_toolchain(ctx)
-    features = cc_common.configure_features(
-        ctx = ctx,
-        cc_toolchain = toolchain,
+    info = cc_common.merge_cc_infos(cc_infos = [dep[CcInfo] for dep in ctx.attr.deps])
+    command = compile_command(
+        ctx,
+        info.compilation_context,
         requested_features = ctx.features,
         unsupported_features = ctx.disabled_features,
-    )
-    info = cc_common.merge_cc_infos(cc_infos = [dep[CcInfo] for dep in ctx.attr.deps])
-    context = info.compilation_context
-    variables = cc_common.create_compile_variables(
-        cc_toolchain = toolchain,
-        feature_configuration = features,
-        include_directories = context.includes,
-        preprocessor_defines = context.defines,
-        quote_include_directories = context.quote_includes,
-        system_include_directories = context.system_includes,
-    )
-    flags = cc_common.get_memory_inefficient_command_line(
-        action_name = ACTION_NAMES.cpp_compile,
-        feature_configuration = features,
-        variables = variables,
-    )
-    environment = cc_common.get_environment_variables(
-        action_name = ACTION_NAMES.cpp_compile,
-        feature_configuration = features,
-        variables = variables,
     )
     header = ctx.actions.declare_file(ctx.label.name + ".h")
     ctx.actions.write(header, "#include <%s>\n" % ctx.attr.header)
@@ -51,12 +30,7 @@ def _precompiled_header_impl(ctx):
     # used, times are not: they are another machine's where it comes out of a cache.
     ctx.actions.run_shell(
         command = """exec "$@" -relocatable-pch -isysroot "$PWD" """,
-        arguments = [
-            cc_common.get_tool_for_action(
-                feature_configuration = features,
-                action_name = ACTION_NAMES.cpp_compile,
-            ),
-        ] + flags + [
+        arguments = [command.compiler] + command.flags + [
             "-Xclang",
             "-fno-pch-timestamp",
             "-x",
@@ -65,13 +39,10 @@ def _precompiled_header_impl(ctx):
             "-o",
             output.path,
         ],
-        inputs = depset(
-            [header] + ctx.files._versions,
-            transitive = [context.headers, toolchain.all_files],
-        ),
+        inputs = depset([header] + ctx.files._versions, transitive = [command.inputs]),
         outputs = [output],
         mnemonic = "PrecompileHeader",
-        env = environment,
+        env = command.environment,
         progress_message = "Precompiling <%s>" % ctx.attr.header,
     )
     own = CcInfo(compilation_context = cc_common.create_compilation_context(

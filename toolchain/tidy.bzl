@@ -1,39 +1,17 @@
 """clang-tidy as a test of each library, with one cached action for each file."""
 
-load("@bazel_tools//tools/build_defs/cc:action_names.bzl", "ACTION_NAMES")
-load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
+load(":compile_command.bzl", "compile_command")
 
 _TidyInfo = provider(fields = {"reports": "what clang-tidy said of each file, empty where nothing"})
 
 def _tidy_aspect_impl(target, ctx):
-    toolchain = find_cpp_toolchain(ctx)
-    features = cc_common.configure_features(
-        ctx = ctx,
-        cc_toolchain = toolchain,
+    command = compile_command(
+        ctx,
+        target[CcInfo].compilation_context,
         requested_features = ctx.rule.attr.features,
         # Compiling warns already; sanitizers only slow the parser down.
         unsupported_features = ["warnings", "sanitizers"],
-    )
-    context = target[CcInfo].compilation_context
-    variables = cc_common.create_compile_variables(
-        cc_toolchain = toolchain,
-        feature_configuration = features,
-        include_directories = context.includes,
-        preprocessor_defines = context.defines,
-        quote_include_directories = context.quote_includes,
-        system_include_directories = context.system_includes,
-        user_compile_flags = ctx.rule.attr.copts +
-                             ["-D" + define for define in ctx.rule.attr.local_defines],
-    )
-    flags = cc_common.get_memory_inefficient_command_line(
-        action_name = ACTION_NAMES.cpp_compile,
-        feature_configuration = features,
-        variables = variables,
-    )
-    environment = cc_common.get_environment_variables(
-        action_name = ACTION_NAMES.cpp_compile,
-        feature_configuration = features,
-        variables = variables,
+        copts = ctx.rule.attr.copts + ["-D" + define for define in ctx.rule.attr.local_defines],
     )
     # -fsanitize=kcfi has no meaning for a parser and other roles refuse it.
     sources = [
@@ -54,14 +32,11 @@ status=$?
 if [ $status -ne 0 ] && [ ! -s "$report" ]; then cat "$report.err" > "$report"; fi
 rm -f "$report.err"
 """,
-            arguments = [report.path, source.path] + flags,
-            inputs = depset(
-                sources + [ctx.file._config],
-                transitive = [context.headers, toolchain.all_files],
-            ),
+            arguments = [report.path, source.path] + command.flags,
+            inputs = depset(sources + [ctx.file._config], transitive = [command.inputs]),
             outputs = [report],
             mnemonic = "ClangTidy",
-            env = environment,
+            env = command.environment,
             progress_message = "Checking " + source.short_path,
         )
         reports.append(report)
