@@ -3,6 +3,7 @@
 // nothing here is different.
 #include "kernel/x86/clock.h"
 
+#include <algorithm>
 #include <atomic>
 
 #include "kernel/acpi.h"
@@ -122,16 +123,15 @@ void calibrate() {
   }
 }
 
-// Programs the counter for what is left until `deadline_ns`.
+// Programs the counter for what is left until `deadline_ns`, or for as much of it as it can count.
 void start_timer(std::uint64_t deadline_ns) {
+  // Within the range of ratio(). on_timer() goes on where a deadline lies behind it.
+  constexpr std::uint64_t kMost = 3600 * kNanosecondsPerSecond;
   const std::uint64_t now = port::monotonic_ns();
-  const std::uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
-  std::uint64_t count = UINT32_MAX;
-  if (left < 2 * kNanosecondsPerSecond) {
-    // Rounded up: early would mean that the handler has to wait again.
-    count = ratio(left, apic_frequency, kNanosecondsPerSecond) + 1;
-  }
-  apic_timer_start(count < UINT32_MAX ? static_cast<std::uint32_t>(count) : UINT32_MAX,
+  const std::uint64_t left = deadline_ns > now ? std::min(deadline_ns - now, kMost) : 0;
+  // Rounded up: early would mean that the handler has to wait again.
+  const std::uint64_t count = ratio(left, apic_frequency, kNanosecondsPerSecond) + 1;
+  apic_timer_start(static_cast<std::uint32_t>(std::min<std::uint64_t>(count, UINT32_MAX)),
                    TimerInterrupt::kEnabled);
 }
 

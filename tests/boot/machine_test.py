@@ -5,6 +5,7 @@ Each boot checks one of the former and one of the latter.
 
 import concurrent.futures
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -169,6 +170,19 @@ class MachineTest(unittest.TestCase):
         self.assertIn(b"Kernel/User page tables isolation: enabled (automatic; "
                       b"Intel processor without RDCL_NO)", result.log, self.shown)
         self.assertGreater(sender.reported, 50, self.shown)
+
+    def test_sleeps_of_seconds_and_minutes_on_an_idle_machine(self):
+        # Virtual time, which leaps where nobody has anything to do: no busy host can make a sleep
+        # long. The longest is more than the timer's 32 bits can count at once.
+        asked = (1, 2, 3, 8, 70, 600)
+        script = "cat /proc/uptime; " + "; ".join(f"sleep {seconds}; cat /proc/uptime"
+                                                  for seconds in asked)
+        result = self.run_shell(script, qemu_arguments=("-icount", "shift=0,sleep=off"))
+        self.assertEqual((result.outcome, result.exit_status), (Outcome.EXITED, 0), self.shown)
+        ends = [float(line.split()[0]) for line in result.stdout.splitlines()]
+        for seconds, (start, end) in zip(asked, itertools.pairwise(ends), strict=True):
+            # Both are cut off to hundredths.
+            self.assertTrue(seconds - 0.02 < end - start < seconds + 0.2, f"{seconds}: {ends}")
 
     def test_a_program_and_a_kernel_that_hang_are_ended_by_the_timeout(self):
         # Both at once: neither has anything to do.
