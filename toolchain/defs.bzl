@@ -64,6 +64,9 @@ def uefi_library(name, **kwargs):
         **kwargs
     )
 
+# Of host tests, which take longer to compile than to run.
+UNOPTIMIZED_COPTS = ["-O0"]
+
 # For targets that have `//toolchain:gtest_header` among their deps.
 GTEST_HEADER_COPTS = precompiled_header_copts("gtest_header")
 
@@ -75,25 +78,27 @@ def host_library(name, **kwargs):
         **kwargs
     )
 
-def host_test(name, srcs, deps = [], size = "small", copts = [], **kwargs):
+def host_test(name, srcs, deps = [], size = "small", copts = [], optimized = False, **kwargs):
     """A GoogleTest program on the host, under AddressSanitizer and UndefinedBehaviorSanitizer.
 
     Args:
       name: the target's name.
       srcs: the test's files; main() comes from GoogleTest.
-      deps: what it tests.
+      deps: what it tests; compiled as everywhere.
       size: Bazel's: small ends within 60 s, medium within 300 s.
       copts: as everywhere.
+      optimized: True for the few tests that would run for longer than they were compiled faster.
       **kwargs: cc_test's attributes.
     """
+    header = "gtest_header" if optimized else "gtest_header_unoptimized"
     native.cc_test(
         name = name,
         size = size,
         srcs = srcs,
-        copts = copts + GTEST_HEADER_COPTS,
+        copts = copts + ([] if optimized else UNOPTIMIZED_COPTS) + precompiled_header_copts(header),
         target_compatible_with = _HOST_ONLY,
         deps = deps + [
-            "//toolchain:gtest_header",
+            "//toolchain:" + header,
             "@googletest//:gtest_main",
         ],
         **kwargs

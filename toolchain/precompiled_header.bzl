@@ -20,6 +20,7 @@ def _precompiled_header_impl(ctx):
         info.compilation_context,
         requested_features = ctx.features,
         unsupported_features = ctx.disabled_features,
+        copts = ctx.attr.copts,
     )
     header = ctx.actions.declare_file(ctx.label.name + ".h")
     ctx.actions.write(header, "#include <%s>\n" % ctx.attr.header)
@@ -57,6 +58,7 @@ precompiled_header = rule(
     implementation = _precompiled_header_impl,
     attrs = {
         "header": attr.string(mandatory = True, doc = "as it stands in #include <...>"),
+        "copts": attr.string_list(doc = "flags that the sources have besides the toolchain's"),
         "deps": attr.label_list(mandatory = True, providers = [CcInfo]),
         "_cc_toolchain": attr.label(default = "@bazel_tools//tools/cpp:current_cc_toolchain"),
         # Other headers of the machine, another precompiled one: the compiler refuses the old one.
