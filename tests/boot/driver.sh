@@ -1,9 +1,9 @@
 # Runs scenarios one after the other and prints what each one did, so that one boot serves many.
 #
-#   sh driver.sh ROOT LIMIT NAME...
+#   sh driver.sh ROOT LIMIT SHARE NAME...
 #
 # ROOT holds scenarios/ and programs/; each scenario runs in an empty folder of its own below
-# ROOT/work, for LIMIT seconds at most. A section of the output is
+# ROOT/work, for LIMIT seconds at most. Those that move much data divide it by SHARE. A section of the output is
 #
 #   === NAME STATUS OUT ERR SECONDS
 #
@@ -11,10 +11,11 @@
 # file runs on Linux and inside Holstein.
 ROOT=$1
 LIMIT=$2
-shift 2
+SHARE=$3
+shift 3
 SCENARIOS=$ROOT/scenarios
 PROGRAMS=$ROOT/programs
-export ROOT SCENARIOS PROGRAMS LC_ALL=C TZ=UTC
+export ROOT SHARE SCENARIOS PROGRAMS LC_ALL=C TZ=UTC
 umask 022
 ulimit -c 0
 exec < /dev/null

@@ -1,8 +1,8 @@
 # dd through pipes: block sizes that fit and that do not, short reads, counts.
-dd if=/dev/zero bs=1M count=32 status=none | dd bs=4k status=none | dd bs=7777 iflag=fullblock status=noxfer | wc -c
-seq 1 1000000 | dd bs=512 status=none | dd obs=64k status=none | sha256sum
+dd if=/dev/zero bs=1M count=$((32 / ${SHARE:-1})) status=none | dd bs=4k status=none | dd bs=7777 iflag=fullblock status=noxfer | wc -c
+seq 1 $((1000000 / ${SHARE:-1})) | dd bs=512 status=none | dd obs=64k status=none | sha256sum
 seq 1 1000000 | dd bs=1000 skip=3 count=5 iflag=fullblock status=none | sha256sum
-dd if=/dev/zero of=sparse bs=1 count=1 seek=100M status=none; stat -c %s sparse
+dd if=/dev/zero of=sparse bs=1 count=1 seek=$((104 / ${SHARE:-1}))M status=none; stat -c %s sparse
 dd if=sparse bs=1M status=noxfer | wc -c
 printf abcdef | dd bs=1 skip=2 count=3 status=none; echo
 printf abcdef | dd conv=swab status=none; echo

@@ -1,5 +1,5 @@
-# sort of 200,000 lines, several ways.
-awk 'BEGIN { x = 1; for (i = 0; i < 200000; i++) { x = (x * 16807) % 2147483647; print x, i % 1000 } }' > lines
+# sort of 200,000 lines (or a share of them), several ways.
+awk -v lines=$((200000 / ${SHARE:-1})) 'BEGIN { x = 1; for (i = 0; i < lines; i++) { x = (x * 16807) % 2147483647; print x, i % 1000 } }' > lines
 wc -l < lines
 sort lines | sha256sum
 sort -n lines | sha256sum
