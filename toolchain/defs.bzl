@@ -85,7 +85,7 @@ def host_test(name, srcs, deps = [], size = "small", copts = [], optimized = Fal
       name: the target's name.
       srcs: the test's files; main() comes from GoogleTest.
       deps: what it tests; compiled as everywhere.
-      size: Bazel's: small ends within 60 s, medium within 300 s.
+      size: Bazel's: small ends within 180 s (.bazelrc), medium within 300 s.
       copts: as everywhere.
       optimized: True for the few tests that would run for longer than they were compiled faster.
       **kwargs: cc_test's attributes.
