@@ -3,7 +3,8 @@
 #   sh driver.sh ROOT LIMIT SHARE NAME...
 #
 # ROOT holds scenarios/ and programs/; each scenario runs in an empty folder of its own below
-# ROOT/work, for LIMIT seconds at most. Those that move much data divide it by SHARE. A section of the output is
+# ROOT/work, for LIMIT seconds at most. Those that move much data divide it by SHARE. A section of
+# the output is
 #
 #   === NAME STATUS OUT ERR SECONDS
 #

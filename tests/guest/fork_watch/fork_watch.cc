@@ -146,7 +146,6 @@ TEST(ForkWatch, ShowsTheThreeMomentsOfAFork) {
   for (const pid_t pid : {parent.pid(), child}) {
     const std::string tables = read_file(path_of(pid, "pagetables"));
     // The root's entries are all that fork touched.
-    const std::vector<std::string> first_level = lines_with(tables, " PDPT frame");
     for (const std::string& line : lines_with(tables, " PDPT frame")) {
       EXPECT_TRUE(line.contains("r- refs 2 copy-on-write")) << line;
     }
